@@ -1,0 +1,86 @@
+"""SHA-256 of files, of arrays and of canonical JSON: what the cache uses to know whether anything has changed."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiodata.errors import CacheError
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys, no spaces and no NaN: equal values give equal text, whatever order they were built in."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def hash_json(value: Any) -> str:
+    """SHA-256 (hex) of the canonical JSON of a value."""
+    return hash_bytes(canonical_json(value).encode("utf-8"))
+
+
+def hash_bytes(data: bytes) -> str:
+    """SHA-256 (hex) of bytes."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes, read in blocks.
+
+    Raises
+    ------
+    CacheError
+        The file can't be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CacheError(f"{path}: can't be read ({error.strerror}); check the path and its permissions") from error
+
+
+def hash_arrays(arrays: Iterable[tuple[str, np.ndarray]]) -> str:
+    """SHA-256 (hex) of named arrays: name, dtype, shape and little-endian bytes of each, in the order given."""
+    digest = hashlib.sha256()
+    for name, array in arrays:
+        little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+        digest.update(canonical_json([name, little.dtype.str, list(little.shape)]).encode("utf-8"))
+        digest.update(little.data.cast("B") if little.size and little.ndim else little.tobytes())
+    return digest.hexdigest()
+
+
+def unit_hash(seed: int, *words: str) -> float:
+    """A number in [0, 1) that depends on the seed and the words alone: the same on every machine, whatever else is in a table.
+
+    Parameters
+    ----------
+    seed : int
+        From the catalog.
+    words : str
+        What the number is for, e.g. ``"split", group_id``.
+    """
+    digest = hashlib.sha256("\x1f".join([str(int(seed)), *words]).encode("utf-8")).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56
+
+
+def unit_hashes(seed: int, purpose: str, words: Iterable[str]) -> np.ndarray:
+    """`unit_hash` of ``(purpose, word)`` for many words at once, bit for bit the same.
+
+    Parameters
+    ----------
+    seed : int
+        From the catalog.
+    purpose : str
+        What the numbers are for, e.g. ``"split"``.
+    words : iterable of str
+        One number is made for each.
+
+    Returns
+    -------
+    array of float64, shape [word]
+    """
+    prefix = f"{int(seed)}\x1f{purpose}\x1f".encode()
+    digests = b"".join([hashlib.sha256(prefix + word.encode()).digest()[:8] for word in words])
+    return (np.frombuffer(digests, dtype=">u8") >> np.uint64(8)).astype(np.float64) / 2**56
