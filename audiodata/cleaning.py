@@ -1,0 +1,289 @@
+"""Measurements of a decoded clip and the verdict on it: length, silence, clipping, DC offset, bandwidth, duplicates."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+import scipy.fft
+from numba import njit
+
+from audiodata.fingerprint import hash_arrays
+from audiodata.timing import samples_to_seconds
+
+SILENCE_DB = -200.0
+"""Stands for minus infinity, which JSON has no number for."""
+
+_STEP = 2.0**-15  # one step of 16-bit audio
+_CLIP_FLOOR = 0.5  # a ceiling below half of full scale is not counted as clipping
+_BLOCK = 1024  # samples in a spectrum
+_SPECTRA = 64  # at most; the loudest blocks of the clip
+_OUT_OF_BAND = 1e-6  # share of the energy (-60 dB) that may lie above the bandwidth
+
+
+class Thresholds(Protocol):
+    """What `verdict` compares with: the catalog's [clean] table.
+
+    Attributes
+    ----------
+    min_duration_s, duration_tolerance_s : float
+        Shortest clip, and by how much a clip may be shorter than its table says.
+    max_duration_s : float or None
+        Longest clip; None: no limit.
+    min_level_db : float
+        RMS in dB re full scale.
+    max_clipped_share : float
+        Share of the samples.
+    max_dc_offset : float
+        Share of full scale.
+    min_bandwidth_hz : float or None
+        None: not looked at.
+    """
+
+    min_duration_s: float
+    max_duration_s: float | None
+    duration_tolerance_s: float
+    min_level_db: float
+    max_clipped_share: float
+    max_dc_offset: float
+    min_bandwidth_hz: float | None
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What `measure` found.
+
+    Attributes
+    ----------
+    duration_s : float
+        Seconds.
+    level_db : float
+        RMS over all channels without their DC, in dB re full scale 1.0 (a full-scale sine has -3.01); `SILENCE_DB` for
+        silence.
+    peak_db : float
+        Greatest magnitude, in dB re full scale; `SILENCE_DB` for silence.
+    clipped_share : float
+        Share of the samples that sit at a ceiling, see `measure`.
+    dc_offset : float
+        Mean as a share of full scale, of the channel where it is furthest from zero.
+    bandwidth_hz : float
+        Frequency above which next to nothing lies, see `measure`; 0 for silence.
+    finite : bool
+        No sample is NaN or infinite. Where one is, the rest is measured with 0 in its place.
+    content_sha256 : str
+        Of sample rate, shape and samples: equal for clips that decode to the same.
+    """
+
+    duration_s: float
+    level_db: float
+    peak_db: float
+    clipped_share: float
+    dc_offset: float
+    bandwidth_hz: float
+    finite: bool
+    content_sha256: str
+
+
+def measure(waveform: np.ndarray, sample_rate: int) -> Measurements:
+    """Measure a clip as it was decoded, before any resampling.
+
+    A sample counts as *clipped* in a run of at least three at the ceiling of its channel. The ceiling is the channel's
+    highest value or, where it reaches full scale, everything from the highest 16-bit value on; the lowest likewise. One
+    below half of full scale is no ceiling, and neither is a constant. A full-scale sine sits on its highest 16-bit
+    value for 0.6 % of its samples, and not for three in a row unless it is slower than 1/600 of the sample rate.
+
+    The *bandwidth* is the frequency above which a millionth (-60 dB) of the energy lies, in the mean spectrum of the 64
+    loudest blocks of 1024 samples, so that a short event is not missed, less twice what rounding to 16 bits adds, so
+    that the noise floor does not pass for content. A larger share would confound clips that were upsampled with clips
+    that rumble: real recordings of rain and helicopters can have less than a thousandth of their energy above 2.5 kHz.
+
+    Parameters
+    ----------
+    waveform : numpy.ndarray
+        float32 [channel, sample], full scale 1.0.
+    sample_rate : int
+        In Hz.
+    """
+    sha256 = hash_arrays([("sample_rate", np.array([sample_rate], dtype=np.int64)), ("waveform", waveform)])
+    samples = waveform.shape[1]
+    if samples == 0:
+        return Measurements(0.0, SILENCE_DB, SILENCE_DB, 0.0, 0.0, 0.0, True, sha256)
+    sums, energies = _scan_channels(waveform)
+    finite = bool(np.isfinite(energies).all())
+    if not finite:
+        waveform = np.where(np.isfinite(waveform), waveform, np.float32(0.0))
+        sums, energies = _scan_channels(waveform)
+    means = sums / samples
+    lows, highs = waveform.min(axis=1), waveform.max(axis=1)
+    return Measurements(
+        duration_s=samples_to_seconds(samples, sample_rate),
+        level_db=_decibels(float(np.mean(np.maximum(energies.sum(axis=1) / samples - means**2, 0.0)))),
+        peak_db=_decibels(float(max(highs.max(), -lows.min())) ** 2),
+        clipped_share=round(_clipped(waveform, lows, highs) / waveform.size, 6),
+        dc_offset=round(float(means[np.argmax(np.abs(means))]), 6) + 0.0,  # never -0.0
+        bandwidth_hz=_bandwidth(waveform, means, energies.sum(axis=0), sample_rate),
+        finite=finite,
+        content_sha256=sha256,
+    )
+
+
+def verdict(
+    measurements: Measurements, thresholds: Thresholds, expected_duration_s: float | None = None
+) -> tuple[str, str]:
+    """Judge a clip; the first reason that holds is given.
+
+    Parameters
+    ----------
+    measurements : Measurements
+        From `measure`.
+    thresholds : Thresholds
+        The catalog's [clean] table, or any object with its attributes.
+    expected_duration_s : float, optional
+        What the clips table says; None or NaN where it does not know. A longer clip is fine.
+
+    Returns
+    -------
+    tuple of (str, str)
+        Reason, a key of `audiodata.reasons.REASONS`, and the measured value against its threshold; two empty texts for
+        a clip that is fine.
+    """
+    for judge in (_judge_samples, _judge_length, _judge_sound):
+        found = judge(measurements, thresholds, math.nan if expected_duration_s is None else expected_duration_s)
+        if found:
+            return found
+    return "", ""
+
+
+def duplicates(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Find the clips that decode to the same samples as another.
+
+    Parameters
+    ----------
+    rows : iterable of (str, str)
+        ``clip_id`` and ``content_sha256`` of every clip of the table; clips without a hash are left out of it.
+
+    Returns
+    -------
+    dict of str to str
+        From each clip to reject, in ascending order, to the one that stays: of equal ones the smallest clip_id.
+    """
+    keepers: dict[str, str] = {}
+    rejected = {}
+    for clip_id, content in sorted(rows):
+        if content and keepers.setdefault(content, clip_id) != clip_id:
+            rejected[clip_id] = keepers[content]
+    return rejected
+
+
+def _judge_samples(found: Measurements, thresholds: Thresholds, expected_s: float) -> tuple[str, str] | None:
+    if not found.finite:
+        return "not_finite", "holds NaN or infinite samples"
+    if found.duration_s <= 0:
+        return "empty", "has no samples"
+    return None
+
+
+def _judge_length(found: Measurements, thresholds: Thresholds, expected_s: float) -> tuple[str, str] | None:
+    real, least, most = found.duration_s, thresholds.min_duration_s, thresholds.max_duration_s
+    tolerance = thresholds.duration_tolerance_s
+    if real < least:
+        return "too_short", f"duration {real:.3f} s is under min_duration_s = {least} s"
+    if real < expected_s - tolerance:  # false where the expected duration is NaN
+        expected = f"the expected {expected_s:.3f} s by more than duration_tolerance_s = {tolerance} s"
+        return "too_short", f"duration {real:.3f} s is under {expected}"
+    if most is not None and real > most:
+        return "too_long", f"duration {real:.3f} s is over max_duration_s = {most} s"
+    return None
+
+
+def _judge_sound(found: Measurements, thresholds: Thresholds, expected_s: float) -> tuple[str, str] | None:
+    level, share, offset, width = found.level_db, found.clipped_share, found.dc_offset, found.bandwidth_hz
+    if level < thresholds.min_level_db:
+        return "silent", f"level {level:.1f} dB is under min_level_db = {thresholds.min_level_db} dB"
+    if share > thresholds.max_clipped_share:
+        return "clipped", f"clipped share {share:.4f} is over max_clipped_share = {thresholds.max_clipped_share}"
+    if abs(offset) > thresholds.max_dc_offset:
+        return "dc_offset", f"DC offset {offset:+.4f} of full scale is over max_dc_offset = {thresholds.max_dc_offset}"
+    if thresholds.min_bandwidth_hz is not None and width < thresholds.min_bandwidth_hz:
+        return "narrow_band", f"bandwidth {width:.0f} Hz is under min_bandwidth_hz = {thresholds.min_bandwidth_hz} Hz"
+    return None
+
+
+def _decibels(power: float) -> float:
+    """Level of a power re 1.0, to the thousandth of a dB, which is the same on every machine."""
+    return max(round(10.0 * math.log10(power), 3), SILENCE_DB) if power > 0 else SILENCE_DB
+
+
+def _scan_channels(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum of each channel, and the energy of its blocks [channel, block], in float64; the last block may be short."""
+    blocks = -(-waveform.shape[1] // _BLOCK)
+    sums, energies = np.zeros(len(waveform)), np.zeros((len(waveform), blocks))
+    for channel, row in enumerate(waveform):
+        sums[channel] = _scan(row, energies[channel])
+    return sums, energies
+
+
+@njit(cache=True)
+def _scan(row: np.ndarray, energies: np.ndarray) -> float:
+    """Fill in the energy of each block of a channel and return the sum of its samples.
+
+    In order and in float64, so that the result is the same on every machine.
+    """
+    total = 0.0
+    for block in range(len(energies)):
+        energy = 0.0
+        for sample in row[block * _BLOCK : (block + 1) * _BLOCK]:
+            value = np.float64(sample)
+            total += value
+            energy += value * value
+        energies[block] = energy
+    return total
+
+
+def _clipped(waveform: np.ndarray, lows: np.ndarray, highs: np.ndarray) -> int:
+    """Count the samples in runs at the ceiling or the floor of their channel."""
+    clipped, full_scale = 0, np.float32(1.0 - _STEP)
+    for row, low, high in zip(waveform, lows, highs, strict=True):
+        if high >= _CLIP_FLOOR and high > low:
+            clipped += _in_runs(row >= min(high, full_scale))
+        if low <= -_CLIP_FLOOR and high > low:
+            clipped += _in_runs(row <= max(low, -full_scale))
+    return clipped
+
+
+def _in_runs(there: np.ndarray) -> int:
+    """Count the true values that stand three or more in a row."""
+    if np.count_nonzero(there) < 3:
+        return 0
+    triples = there[:-2] & there[1:-1] & there[2:]
+    inside = np.zeros_like(there)
+    for shift in range(3):
+        inside[shift : shift + len(triples)] |= triples
+    return int(np.count_nonzero(inside))
+
+
+def _bandwidth(waveform: np.ndarray, means: np.ndarray, energies: np.ndarray, sample_rate: int) -> float:
+    channels, samples = waveform.shape
+    size = min(_BLOCK, samples)
+    whole = samples // size
+    blocks = waveform[:, : whole * size].reshape(channels, whole, size)[:, _loudest(energies[:whole])]
+    window = _hann(size)
+    spectra = scipy.fft.rfft((blocks - means[:, None, None].astype(np.float32)) * window, axis=-1, workers=1)
+    power = np.mean(spectra.real**2 + spectra.imag**2, axis=(0, 1), dtype=np.float64)
+    rounding = _STEP**2 / 12.0 * float(np.sum(np.square(window, dtype=np.float64)))
+    above = np.cumsum(np.maximum(power - 2.0 * rounding, 0.0)[::-1])[::-1]  # energy from each frequency on
+    in_band = np.flatnonzero(above > _OUT_OF_BAND * above[0])
+    return round(float(in_band[-1]) * sample_rate / size, 3) if len(in_band) else 0.0
+
+
+def _loudest(energies: np.ndarray) -> np.ndarray:
+    """Numbers of the loudest blocks, ascending; the earlier one of equals."""
+    return np.sort(np.argsort(-energies, kind="stable")[:_SPECTRA])
+
+
+@lru_cache(maxsize=8)
+def _hann(size: int) -> np.ndarray:
+    """Periodic Hann window: what leaks from a tone is under -60 dB from the seventh bin on."""
+    return (0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(size) / size)).astype(np.float32)
