@@ -82,5 +82,6 @@ def unit_hashes(seed: int, purpose: str, words: Iterable[str]) -> np.ndarray:
     array of float64, shape [word]
     """
     prefix = f"{int(seed)}\x1f{purpose}\x1f".encode()
-    digests = b"".join([hashlib.sha256(prefix + word.encode()).digest()[:8] for word in words])
-    return (np.frombuffer(digests, dtype=">u8") >> np.uint64(8)).astype(np.float64) / 2**56
+    digests = b"".join([hashlib.sha256(prefix + word.encode()).digest() for word in words])
+    first_words = np.frombuffer(digests, dtype=">u8").reshape(-1, 4)[:, 0]  # the first 8 of each digest's 32 bytes
+    return (first_words >> np.uint64(8)).astype(np.float64) / 2**56

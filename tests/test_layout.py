@@ -1,0 +1,72 @@
+"""Where examples go: by hash, never by order."""
+
+import numpy as np
+import pandas as pd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiodata.layout import clip_hash, cut_segments, place, shard_count
+
+
+def clips_table(count, samples=(16000,), splits=("train",)):
+    return pd.DataFrame({
+        "clip_id": [f"clip{number}" for number in range(count)],
+        "start_s": [30.0] * count,
+        "samples": [samples[number % len(samples)] for number in range(count)],
+        "split": [splits[number % len(splits)] for number in range(count)],
+    })
+
+
+def cut(clips, **changes):
+    return cut_segments(clips, **{"length": 16000, "hop": 16000, "min_fill": 0.5, "sample_rate": 16000} | changes)
+
+
+def test_a_clip_is_cut_where_a_ruler_would():
+    examples = cut(clips_table(1, samples=(40000,)))
+    assert examples["example_id"].tolist() == ["clip0#0", "clip0#1", "clip0#2"]
+    assert examples["start_sample"].tolist() == [0, 16000, 32000]
+    assert examples["valid"].tolist() == [16000, 16000, 8000]
+    assert examples["start_s"].tolist() == [30.0, 31.0, 32.0]
+    assert examples["duration_s"].tolist() == [1.0, 1.0, 0.5]
+
+
+def test_a_tail_of_a_millisecond_makes_no_example():
+    assert len(cut(clips_table(1, samples=(16016,)))) == 1
+    assert len(cut(clips_table(1, samples=(100,)))) == 1  # but a short clip is not lost
+    assert len(cut(clips_table(1, samples=(15999,)), min_fill=1.0)) == 0
+
+
+@given(st.integers(1, 10**7), st.integers(1, 4096))
+def test_shards_are_near_the_size_aimed_at(examples, aimed):
+    count = shard_count(examples, aimed)
+    assert count & (count - 1) == 0
+    assert examples / count < aimed * 1.42
+    assert count == 1 or examples / count > aimed * 0.7
+
+
+@given(st.permutations(range(40)))
+@settings(max_examples=20)
+def test_order_does_not_matter(order):
+    examples = cut(clips_table(40, samples=(16000, 50000), splits=("train", "test")))
+    shuffled = examples.iloc[list(order)]
+    pd.testing.assert_frame_equal(place(examples.iloc[:40], 4), place(shuffled, 4))
+
+
+def test_a_new_clip_touches_one_shard():
+    before = place(cut(clips_table(1000)), 100)
+    after = place(cut(clips_table(1001)), 100)
+    members = [table.groupby("shard")["example_id"].agg(tuple) for table in (before, after)]
+    assert (members[0] != members[1]).sum() == 1
+
+
+def test_doubling_the_shards_cuts_each_in_two():
+    numbers = np.array([clip_hash(f"clip{number}") for number in range(500)], dtype=object)
+    assert all((number * 8 >> 64) // 2 == number * 4 >> 64 for number in numbers)
+
+
+def test_segments_of_a_clip_stay_together_and_rows_count_from_zero():
+    placed = place(cut(clips_table(200, samples=(80000,))), 64)
+    assert placed.groupby("clip_id")["shard"].nunique().max() == 1
+    for _, rows in placed.groupby("shard"):
+        assert rows["row"].tolist() == list(range(len(rows)))
+        assert rows["example_id"].is_monotonic_increasing
