@@ -1,0 +1,230 @@
+"""A catalog file (TOML) becomes frozen, validated settings.
+
+Each table is one settings class below, each key a field with its unit in its name; an unknown table or key is an error that names the
+nearest known one. The keys of ``[dataset]`` besides ``name`` belong to the data set and are checked by `audiodata.datasets`.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from audiodata.datasets import dataset_settings
+from audiodata.errors import CatalogError
+from audiodata.features import FEATURES
+from audiodata.fingerprint import hash_json
+from audiodata.settings import Settings, nearest, validated
+
+Split = Literal["train", "val", "test"]
+Share = Field(ge=0.0, le=1.0)
+
+
+class AboutSettings(Settings):
+    """What a person should know: shown by ``catalogs`` and in reports; no influence on the numbers."""
+
+    title: str = ""
+    summary: str = ""
+    homepage: str = ""
+    licence: str = ""
+    citation: str = ""
+
+
+class DatasetSettings(Settings):
+    """Which data set; further keys are that data set's own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: str
+
+
+class SelectSettings(Settings):
+    """Which clips.
+
+    ``classes``: names (or AudioSet mids), empty = all; ``quality``: least share of right labels (0 to 1), none = no filter;
+    ``per_class``: at most so many clips of each class, drawn by seeded hash.
+    """
+
+    classes: tuple[str, ...] = ()
+    quality: float | None = Field(default=None, ge=0.0, le=1.0)
+    per_class: int | None = Field(default=None, ge=1)
+    seed: int = 0
+
+
+class SplitSettings(Settings):
+    """How groups are divided.
+
+    ``scheme``: "grouped" (by seeded hash of the group alone), "stratified" (exact shares per class, depends on the table), "published"
+    (the data set's own, mapped by ``published``), "held_out" (the groups named in ``held_out``). ``val_share``: share of the training
+    groups that the last two schemes move to val.
+    """
+
+    scheme: Literal["grouped", "stratified", "published", "held_out"] = "grouped"
+    fractions: dict[Split, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+    seed: int = 0
+    published: dict[Split, tuple[str, ...]] = {}
+    held_out: dict[Split, tuple[str, ...]] = {}
+    val_share: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @field_validator("published", "held_out", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """Let folds be written as numbers, which is how their columns look."""
+        if not isinstance(value, dict):
+            return value
+        return {split: [str(item) for item in items] if isinstance(items, list | tuple) else items for split, items in value.items()}
+
+    @field_validator("fractions")
+    @classmethod
+    def _sums_to_one(cls, value: dict[str, float]) -> dict[str, float]:
+        if any(share < 0 for share in value.values()) or abs(sum(value.values()) - 1) > 1e-6:
+            raise ValueError(f"shares must be at least 0 and sum to 1, these sum to {sum(value.values()):g}")
+        return value
+
+
+class AudioSettings(Settings):
+    """What every clip becomes: ``sample_rate`` in Hz (none: the files' own, which must agree) and ``channels`` (1 = their mean)."""
+
+    sample_rate: int | None = Field(default=None, ge=1000, le=768_000)
+    channels: int | None = Field(default=1, ge=1)
+
+
+class CleanSettings(Settings):
+    """Thresholds of `audiodata.cleaning`, on the clip as decoded; levels are dB re full scale, shares are of all samples."""
+
+    min_duration_s: float = Field(default=0.0, ge=0)
+    max_duration_s: float | None = Field(default=None, gt=0)
+    duration_tolerance_s: float = Field(default=0.1, ge=0)
+    min_level_db: float = -80.0
+    max_clipped_share: float = Field(default=0.1, ge=0.0, le=1.0)
+    max_dc_offset: float = Field(default=0.2, ge=0.0, le=1.0)
+    min_bandwidth_hz: float | None = Field(default=None, ge=0)
+    duplicates: Literal["drop", "keep"] = "drop"
+
+
+class SegmentSettings(Settings):
+    """How a clip is cut into examples of one length.
+
+    ``length_s`` none: one example a clip, as long as the longest clip; ``hop_s`` none: segments do not overlap; ``short``: what happens
+    to what is shorter; ``min_fill``: a last segment filled by a smaller share is not made.
+    """
+
+    length_s: float | None = Field(default=None, gt=0)
+    hop_s: float | None = Field(default=None, gt=0)
+    short: Literal["zero", "repeat", "drop"] = "zero"
+    min_fill: float = Field(default=0.5, ge=0.0, le=1.0)
+
+    @model_validator(mode="after")
+    def _hop_needs_length(self) -> "SegmentSettings":
+        if self.hop_s is not None and self.length_s is None:
+            raise ValueError("`hop_s` needs `length_s`")
+        return self
+
+
+class ShardSettings(Settings):
+    """``examples``: how many are aimed at per shard."""
+
+    examples: int = Field(default=512, ge=1)
+
+
+class DownloadSettings(Settings):
+    """How clips are fetched: pace per network identity, patience, and what the file becomes (none: as the source)."""
+
+    interval_s: float = Field(default=12.0, ge=0)
+    jitter: float = Field(default=0.3, ge=0.0, le=1.0)
+    retries: int = Field(default=3, ge=0)
+    timeout_s: float = Field(default=60.0, gt=0)
+    over_read_s: float = Field(default=0.5, ge=0)
+    sample_rate: int | None = Field(default=None, ge=1000)
+    channels: int | None = Field(default=1, ge=1)
+    existing: tuple[str, ...] = ()
+
+
+class ComputeSettings(Settings):
+    """``fft``: "scipy", or "mkl" where mkl_fft is installed (faster; the last bits differ, so the fingerprint names it)."""
+
+    fft: Literal["scipy", "mkl"] = "scipy"
+
+
+class Catalog(Settings):
+    """What to build; see each table's class."""
+
+    name: str
+    about: AboutSettings = AboutSettings()
+    dataset: DatasetSettings
+    select: SelectSettings = SelectSettings()
+    split: SplitSettings = SplitSettings()
+    audio: AudioSettings = AudioSettings()
+    clean: CleanSettings = CleanSettings()
+    segment: SegmentSettings = SegmentSettings()
+    features: dict[str, Settings]
+    shards: ShardSettings = ShardSettings()
+    download: DownloadSettings = DownloadSettings()
+    compute: ComputeSettings = ComputeSettings()
+
+    def resolved(self) -> dict[str, Any]:
+        """Return every setting with its default filled in, ready for JSON."""
+        settings = self.model_dump(mode="json", exclude={"features"})
+        return settings | {"features": {name: config.model_dump(mode="json") for name, config in self.features.items()}}
+
+    def fingerprint(self) -> str:
+        """SHA-256 of `resolved`."""
+        return hash_json(self.resolved())
+
+
+CATALOG_FOLDER = Path(__file__).resolve().parents[1] / "catalogs"
+
+
+def load_catalog(source: str | Path) -> Catalog:
+    """Read a catalog.
+
+    Parameters
+    ----------
+    source : path or str
+        A TOML file, or the name of a catalog that comes with the project.
+
+    Raises
+    ------
+    CatalogError
+        The file is missing or not TOML, or a key is unknown, missing or wrong.
+    """
+    path = _find(source)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CatalogError(f"{path}: not readable as TOML: {error}") from None
+    return parse_catalog(tables, path.stem, str(path))
+
+
+def parse_catalog(tables: dict[str, Any], name: str, where: str) -> Catalog:
+    """Validate the tables of a catalog that has been read; `where` names it in messages."""
+    if not isinstance(tables.get("features", {}), dict) or not tables.get("features"):
+        raise CatalogError(f"{where}: `features` needs at least one table, e.g. [features.mfcc]; known: {', '.join(FEATURES)}")
+    configs = {feature: _feature_config(feature, keys, where) for feature, keys in tables["features"].items()}
+    if "name" in tables:
+        raise CatalogError(f"{where}: unknown key `name`; a catalog is named by its file")
+    catalog = validated(Catalog, tables | {"name": name, "features": configs}, where)
+    dataset_settings(catalog.dataset, f"{where}: [dataset]")
+    return catalog
+
+
+def _feature_config(feature: str, keys: Any, where: str) -> Settings:
+    if feature not in FEATURES:
+        raise CatalogError(f"{where}: unknown feature `{feature}`{nearest(feature, list(FEATURES))}")
+    if not isinstance(keys, dict):
+        raise CatalogError(f"{where}: `features.{feature}` must be a table, e.g. [features.{feature}]")
+    return validated(FEATURES[feature].config, keys, f"{where}: [features.{feature}]")
+
+
+def _find(source: str | Path) -> Path:
+    path = Path(source)
+    if path.is_file():
+        return path
+    shipped = CATALOG_FOLDER / f"{path.name}.toml"
+    if path.name == str(source) and shipped.is_file():
+        return shipped
+    raise CatalogError(f"{source}: no such catalog; give a TOML file or one of: {', '.join(shipped_catalogs()) or 'none shipped'}")
+
+
+def shipped_catalogs() -> dict[str, Path]:
+    """Return the catalogs that come with a checkout, by name."""
+    return {path.stem: path for path in sorted(CATALOG_FOLDER.glob("*.toml"))}

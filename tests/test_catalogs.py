@@ -1,0 +1,112 @@
+"""Every catalog that is shipped loads, says where its data come from, and fits the data it is written for."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from made_audioset import STRONG_HEADER
+
+from audiodata.catalog import load_catalog, shipped_catalogs
+from audiodata.datasets import dataset_settings, read_clips
+from audiodata.splits import assign_splits, check_leakage
+
+NAMES = sorted(shipped_catalogs())
+
+
+def table_of(catalog, root, **keys):
+    """Read and split as a build does."""
+    select = catalog.select.model_dump() | keys
+    table = read_clips(catalog.dataset, root, **select)
+    table["split"] = assign_splits(table, **catalog.split.model_dump())
+    check_leakage(table)
+    return table
+
+
+def test_catalogs_are_shipped():
+    assert {"audioset-music-animal-things", "environmental-sounds", "spoken-digits", "digit-images"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_catalog_loads_and_its_data_set_takes_its_keys(name):
+    catalog = load_catalog(name)
+    assert catalog.name == name
+    dataset_settings(catalog.dataset)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_catalog_says_what_it_is_and_who_may_use_it(name):
+    about = load_catalog(name).about
+    assert about.title and about.summary and about.licence
+    if name != "folder-template":
+        assert about.homepage.startswith("http") and about.citation
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_of_the_zoo_can_learn_from_it_in_minutes(name):
+    """20 coefficients over 100 to 450 frames: large enough for two convolutions, small enough for two cores."""
+    catalog = load_catalog(name)
+    if "mfcc" in catalog.features:
+        mfcc, rate = catalog.features["mfcc"], catalog.audio.sample_rate
+        assert mfcc.n_mfcc == 20
+        assert 0.060 <= mfcc.window_length / rate <= 0.068
+        assert 100 <= 1 + catalog.segment.length_s * rate // mfcc.hop_length <= 450
+        assert mfcc.f_max_hz == min(8000, rate / 2)
+
+
+def test_environmental_sounds(shared_data):
+    table = table_of(load_catalog("environmental-sounds"), shared_data / "environmental_sounds")
+    assert table["split"].value_counts().to_dict()["test"] == 80
+    assert set(table.loc[table["split"] == "test", "published"]) == {"3"}
+    counts = table.groupby(["split", "label"]).size().unstack()
+    assert counts.shape == (3, 10) and (counts > 0).sum().sum() >= 28
+
+
+def test_spoken_digits(shared_data):
+    table = table_of(load_catalog("spoken-digits"), shared_data / "spoken_digits")
+    assert table.groupby("split")["group_id"].nunique().to_dict() == {"test": 1, "train": 3}
+    assert sorted(table["label"].unique()) == list("0123456789")
+
+
+def test_digit_images(shared_data):
+    table = table_of(load_catalog("digit-images"), shared_data / "digit_images")
+    counts = table.groupby(["label", "split"]).size().unstack()
+    assert counts.sum().to_dict() == pytest.approx({"train": 8000, "val": 1000, "test": 1000}, abs=10)
+    shares = counts.div(counts.sum(axis=1), axis=0)
+    assert shares["train"].between(0.799, 0.801).all()
+
+
+def test_music_animal_things(shared_data, tmp_path):
+    for name in ("ontology.json", "balanced_train_segments.csv", "eval_segments.csv", "class_labels_indices.csv"):
+        shutil.copy(shared_data / "audioset" / name, tmp_path)
+    labels = Path(tmp_path / "class_labels_indices.csv").read_text().splitlines()[1:]
+    rated = "".join(f"{line.split(',')[1]},10,9\n" for line in labels)
+    (tmp_path / "qa_true_counts.csv").write_text("label_id,num_rated,num_true\n" + rated)
+    table = table_of(load_catalog("audioset-music-animal-things"), tmp_path)
+    fine = table[table["reason"] == ""]
+    assert fine["label"].value_counts().to_dict() == {"Music": 1000, "Animal": 1000, "Sounds of things": 1000}
+    assert set(fine["split"]) == {"train", "val", "test"}
+
+
+def test_strong_baby_cry_gun(shared_data, tmp_path):
+    folder = shared_data / "audioset"
+    for name in ("ontology.json", "mid_to_display_name.tsv"):
+        shutil.copy(folder / name, tmp_path)
+    for part in ("train", "eval"):
+        rows = [
+            line
+            for path in sorted((folder / "strong_subset").glob(f"*{part}_strong.tsv"))
+            for line in path.read_text().splitlines()[1:]
+        ]
+        (tmp_path / f"audioset_{part}_strong.tsv").write_text(STRONG_HEADER + "\n".join(rows) + "\n")
+    table = table_of(load_catalog("audioset-strong-baby-cry-gun"), tmp_path, per_class=None)
+    assert set(table["label"]) == {"Baby cry, infant cry", "Gunshot, gunfire"}
+    assert set(table.loc[table["published"] == "eval", "split"]) == {"test"}
+
+
+def test_the_template_builds_from_folders(tmp_path):
+    for label in ("dog", "rain"):
+        (tmp_path / label).mkdir()
+        for number in range(10):
+            (tmp_path / label / f"{number}.wav").touch()
+    table = table_of(load_catalog("folder-template"), tmp_path)
+    assert table.groupby(["label", "split"]).size().tolist() == [1, 8, 1] * 2

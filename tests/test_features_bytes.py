@@ -1,0 +1,97 @@
+"""The same waveform gives the same bytes on any processor and in any thread, and imports stay light."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+
+from audiodata.features import extract, kernels
+from audiodata.features.spectral import LogMelConfig, MfccConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = {
+    "log_mel": LogMelConfig(window_length=1024, hop_length=256, n_mels=51, f_min_hz=250, top_db=80),
+    "mfcc": MfccConfig(window_length=400, hop_length=160, n_mels=80, mel_scale="htk"),
+}
+
+
+def made(seed=0):
+    """A tone over quiet noise (float64 frames), then noise (float32 frames)."""
+    rng = np.random.default_rng(seed)
+    samples = 0.1 * rng.standard_normal((2, 16000))
+    samples[:, :6000] = np.sin(np.arange(6000) * 0.3) + 1e-5 * samples[:, :6000]
+    return np.round(samples * 2**20).astype(np.float32) / np.float32(2**20)
+
+
+def digest():
+    """SHA-256 of both features' bytes."""
+    found = extract(made(), 16000, CONFIGS)
+    return hashlib.sha256(b"".join(found[name].tobytes() for name in sorted(found))).hexdigest()
+
+
+def elsewhere(code, **environment):
+    """What a new process prints."""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(
+        command,
+        env=os.environ | environment,
+        cwd=ROOT / "tests",
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    return done.stdout.strip()
+
+
+DIGEST = "import sys; sys.path[:0] = ['..', '.']; import test_features_bytes; print(test_features_bytes.digest())"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the promise is for x86-64")
+def test_a_processor_without_wide_vectors_gives_the_same_bytes():
+    wide = [
+        name
+        for name in np._core._multiarray_umath.__cpu_dispatch__
+        if np._core._multiarray_umath.__cpu_features__[name]
+    ]
+    plain = elsewhere(
+        DIGEST,
+        NUMBA_CPU_NAME="x86-64",
+        NUMBA_CPU_FEATURES="",
+        NPY_DISABLE_CPU_FEATURES=" ".join(wide),
+        GLIBC_TUNABLES="glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4,-AVX512F",
+    )
+    assert plain == digest()
+
+
+def test_threads_do_not_disturb_each_other():
+    expected = digest()
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: digest(), range(8))) == {expected}
+
+
+def test_importing_the_features_loads_nothing_heavy():
+    heavy = ["torch", "dask", "librosa", "yt_dlp", "numba", "scipy"]
+    code = "import sys; sys.path.insert(0, '..'); import audiodata.features; print(*sys.modules)"
+    loaded = elsewhere(code).split()
+    assert "audiodata.features" in loaded
+    assert not set(heavy) & set(loaded)
+
+
+def test_without_a_place_for_compiled_code_it_is_compiled_anew(monkeypatch):
+    njit = numba.njit
+
+    def no_place(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(numba, "njit", no_place)
+    assert kernels.compiled(lambda value: value + 1)(1) == 2
