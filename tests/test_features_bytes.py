@@ -56,11 +56,7 @@ DIGEST = "import sys; sys.path[:0] = ['..', '.']; import test_features_bytes; pr
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the promise is for x86-64")
 def test_a_processor_without_wide_vectors_gives_the_same_bytes():
-    wide = [
-        name
-        for name in np._core._multiarray_umath.__cpu_dispatch__
-        if np._core._multiarray_umath.__cpu_features__[name]
-    ]
+    wide = [name for name in np._core._multiarray_umath.__cpu_dispatch__ if np._core._multiarray_umath.__cpu_features__[name]]
     plain = elsewhere(
         DIGEST,
         NUMBA_CPU_NAME="x86-64",

@@ -46,9 +46,7 @@ def assert_equal(waveform, config):
         levels = log_mel(waveform, LogMelConfig(**config.model_dump(exclude={"n_mfcc"})))
         cepstra = mfcc(waveform, config)
     assert cepstra.shape == feature_shape("mfcc", config, *waveform.shape)
-    hearing = (
-        filters.max(axis=1) > 1e-9
-    )  # a filter between two bins may get a weight of 1e-16 by rounding there, 0 here
+    hearing = filters.max(axis=1) > 1e-9  # a filter between two bins may get a weight of 1e-16 by rounding there, 0 here
     np.testing.assert_allclose(levels[..., hearing], np.swapaxes(expected, -1, -2)[..., hearing], atol=TOLERANCE_DB)
     if hearing.all():
         coefficients = librosa.feature.mfcc(S=expected, n_mfcc=config.n_mfcc)

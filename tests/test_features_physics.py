@@ -39,9 +39,7 @@ def by_hand(samples, config):
     f_max_hz = config.f_max_hz or config.sample_rate / 2
     edges = mel_edges_hz(config.n_mels, config.f_min_hz, f_max_hz, config.mel_scale)
     bins_hz = np.arange(half + 1) * config.sample_rate / n_fft
-    filters = np.array(
-        [np.interp(bins_hz, edges[m : m + 3], [0, 2 / (edges[m + 2] - edges[m]), 0]) for m in range(config.n_mels)]
-    )
+    filters = np.array([np.interp(bins_hz, edges[m : m + 3], [0, 2 / (edges[m + 2] - edges[m]), 0]) for m in range(config.n_mels)])
     return 10 * np.log10(np.maximum(power @ filters.T, 1e-10))
 
 
@@ -147,9 +145,7 @@ def test_levels_agree_with_the_logarithm_over_the_whole_range():
 
 CONFIGS = [
     LogMelConfig(sample_rate=SAMPLE_RATE, window_length=512, hop_length=200, n_mels=40),
-    LogMelConfig(
-        sample_rate=8000, window_length=201, hop_length=333, n_fft=256, n_mels=20, mel_scale="htk", f_min_hz=100
-    ),
+    LogMelConfig(sample_rate=8000, window_length=201, hop_length=333, n_fft=256, n_mels=20, mel_scale="htk", f_min_hz=100),
     LogMelConfig(sample_rate=44100, window_length=331, hop_length=100, n_mels=24, f_max_hz=10000),
 ]
 

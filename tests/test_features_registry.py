@@ -181,9 +181,7 @@ def test_a_view_and_a_read_only_array_are_taken():
     waveform[:, 1] = source("mfcc")[0][0]
     view = waveform.T
     view.flags.writeable = False
-    np.testing.assert_array_equal(
-        log_mel(view, sample_rate=SAMPLE_RATE)[1], log_mel(view[1].copy(), sample_rate=SAMPLE_RATE)[0]
-    )
+    np.testing.assert_array_equal(log_mel(view, sample_rate=SAMPLE_RATE)[1], log_mel(view[1].copy(), sample_rate=SAMPLE_RATE)[0])
 
 
 @pytest.mark.parametrize(
@@ -283,9 +281,7 @@ def test_image_scales_bytes():
     assert image(pixels).max() == 1.0
 
 
-@pytest.mark.parametrize(
-    "pixels", [np.zeros((3, 3), np.uint8), np.zeros((1, 3, 3), np.float32), np.zeros((1, 0, 3), np.uint8)]
-)
+@pytest.mark.parametrize("pixels", [np.zeros((3, 3), np.uint8), np.zeros((1, 3, 3), np.float32), np.zeros((1, 0, 3), np.uint8)])
 def test_images_that_do_not_fit_are_one_line(pixels):
     with pytest.raises(FeatureError) as error:
         extract_image(pixels, {"image": ImageConfig()})

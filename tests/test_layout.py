@@ -5,7 +5,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodata.layout import clip_hash, cut_segments, place, shard_count
+from audiodata.layout import clip_hashes, cut_segments, place, shard_count, shard_numbers
 
 
 def clips_table(count, samples=(16000,), splits=("train",)):
@@ -60,8 +60,10 @@ def test_a_new_clip_touches_one_shard():
 
 
 def test_doubling_the_shards_cuts_each_in_two():
-    numbers = np.array([clip_hash(f"clip{number}") for number in range(500)], dtype=object)
-    assert all((number * 8 >> 64) // 2 == number * 4 >> 64 for number in numbers)
+    hashes = clip_hashes([f"clip{number}" for number in range(500)])
+    for count in (1, 2, 4, 64):
+        np.testing.assert_array_equal(shard_numbers(hashes, 2 * count) // 2, shard_numbers(hashes, count))
+    assert set(shard_numbers(hashes, 4)) == {0, 1, 2, 3}
 
 
 def test_segments_of_a_clip_stay_together_and_rows_count_from_zero():
@@ -69,4 +71,5 @@ def test_segments_of_a_clip_stay_together_and_rows_count_from_zero():
     assert placed.groupby("clip_id")["shard"].nunique().max() == 1
     for _, rows in placed.groupby("shard"):
         assert rows["row"].tolist() == list(range(len(rows)))
-        assert rows["example_id"].is_monotonic_increasing
+        assert rows.groupby("clip_id", sort=False)["start_sample"].apply(lambda times: times.is_monotonic_increasing).all()
+        assert (rows["clip_id"] != rows["clip_id"].shift()).sum() == rows["clip_id"].nunique()  # a clip's segments follow each other

@@ -66,9 +66,7 @@ def feature_shape(name: str, config: Settings, channels: int, *size: int) -> tup
     return feature.shape(check_class(config, feature.config), channels, *size)
 
 
-def extract(
-    waveform: np.ndarray, sample_rate: int, configs: Mapping[str, Settings], fft: str = "scipy"
-) -> dict[str, np.ndarray]:
+def extract(waveform: np.ndarray, sample_rate: int, configs: Mapping[str, Settings], fft: str = "scipy") -> dict[str, np.ndarray]:
     """Compute features of a waveform; those with the same window, hop and FFT length share one STFT.
 
     Parameters
@@ -96,10 +94,7 @@ def extract(
     """
     waveform = as_waveform(waveform)
     features = {name: find_feature(name, "waveform") for name in configs}
-    configs = {
-        name: at_sample_rate(check_class(configs[name], feature.config), sample_rate)
-        for name, feature in features.items()
-    }
+    configs = {name: at_sample_rate(check_class(configs[name], feature.config), sample_rate) for name, feature in features.items()}
     analyses = {name: feature.analysis(configs[name]) for name, feature in features.items() if feature.analysis}
     measured = analyse(waveform, analyses.values(), fft)
     results = {}

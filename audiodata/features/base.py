@@ -46,9 +46,7 @@ class FramedConfig(WaveformConfig):
     @model_validator(mode="after")
     def _check_n_fft(self) -> "FramedConfig":
         if self.n_fft is not None and self.n_fft < self.window_length:
-            raise ValueError(
-                f"n_fft = {self.n_fft} is shorter than window_length = {self.window_length}; leave it out or raise it"
-            )
+            raise ValueError(f"n_fft = {self.n_fft} is shorter than window_length = {self.window_length}; leave it out or raise it")
         return self
 
     @property
@@ -144,15 +142,12 @@ def at_sample_rate(config: Config, sample_rate: int | None) -> Config:
         return config
     if config.sample_rate is not None:
         raise FeatureError(
-            f"{name}: sample_rate = {config.sample_rate} Hz, but the waveform has {sample_rate} Hz; resample it or "
-            "leave the setting out"
+            f"{name}: sample_rate = {config.sample_rate} Hz, but the waveform has {sample_rate} Hz; resample it or leave the setting out"
         )
     return build_config(type(config), {**config.model_dump(), "sample_rate": sample_rate})
 
 
-def settle(
-    config_class: type[Config], config: Config | None, sample_rate: int | None, settings: Mapping[str, Any]
-) -> Config:
+def settle(config_class: type[Config], config: Config | None, sample_rate: int | None, settings: Mapping[str, Any]) -> Config:
     """Return the one config that a feature's function was called with: an object, or its settings as keywords.
 
     Raises

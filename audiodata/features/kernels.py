@@ -30,9 +30,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
         try:
             return njit(cache=True, nogil=True, error_model="numpy")(function)
-        except (
-            RuntimeError
-        ):  # no folder to keep it in: neither the package's own nor the user's cache can be written to
+        except RuntimeError:  # no folder to keep it in: neither the package's own nor the user's cache can be written to
             return njit(nogil=True, error_model="numpy")(function)
 
     @functools.wraps(function)
@@ -80,12 +78,16 @@ def fill_power(spectrum, power, total):
     -------
     bool
     """
+    for row in range(power.shape[0]):
+        values, squares = spectrum[row], power[row]
+        for frame in range(squares.size):
+            value = values[frame]
+            squares[frame] = value.real * value.real + value.imag * value.imag
     total[:] = 0
     for row in range(power.shape[0]):
-        for frame in range(power.shape[1]):
-            value = spectrum[row, frame]
-            power[row, frame] = value.real * value.real + value.imag * value.imag
-            total[frame] += power[row, frame]
+        squares = power[row]
+        for frame in range(squares.size):
+            total[frame] += squares[frame]
     return math.isfinite(total.sum())
 
 

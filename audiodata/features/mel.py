@@ -70,9 +70,7 @@ def mel_edges_hz(n_mels: int, f_min_hz: float, f_max_hz: float, scale: MelScale)
 
 
 @lru_cache(maxsize=64)
-def filter_bank(
-    sample_rate: int, n_fft: int, n_mels: int, f_min_hz: float, f_max_hz: float, scale: MelScale
-) -> FilterBank:
+def filter_bank(sample_rate: int, n_fft: int, n_mels: int, f_min_hz: float, f_max_hz: float, scale: MelScale) -> FilterBank:
     """Build the filters over the bins of an FFT; warn where one lies between two bins and hears nothing.
 
     Parameters

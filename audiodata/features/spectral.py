@@ -49,9 +49,7 @@ class LogMelConfig(FramedConfig):
         nyquist_hz = math.inf if self.sample_rate is None else self.sample_rate / 2
         f_max_hz = nyquist_hz if self.f_max_hz is None else self.f_max_hz
         if f_max_hz > nyquist_hz:
-            raise ValueError(
-                f"f_max_hz = {f_max_hz:g} is above {nyquist_hz:g} Hz, half of sample_rate {self.sample_rate}; lower it"
-            )
+            raise ValueError(f"f_max_hz = {f_max_hz:g} is above {nyquist_hz:g} Hz, half of sample_rate {self.sample_rate}; lower it")
         if self.f_min_hz >= f_max_hz:
             raise ValueError(f"f_min_hz = {self.f_min_hz:g} is not below f_max_hz = {f_max_hz:g}")
         return self
@@ -71,9 +69,7 @@ class MfccConfig(LogMelConfig):
     @model_validator(mode="after")
     def _check_n_mfcc(self) -> "MfccConfig":
         if self.n_mfcc > self.n_mels:
-            raise ValueError(
-                f"n_mfcc = {self.n_mfcc} is more than n_mels = {self.n_mels}; ask for fewer coefficients or more bands"
-            )
+            raise ValueError(f"n_mfcc = {self.n_mfcc} is more than n_mels = {self.n_mels}; ask for fewer coefficients or more bands")
         return self
 
 
@@ -98,9 +94,7 @@ class MelLevels:
     @cached_property
     def bank(self) -> FilterBank:
         """The mel filters."""
-        return filter_bank(
-            self.sample_rate, self.framing.n_fft, self.n_mels, self.f_min_hz, self.f_max_hz, self.mel_scale
-        )
+        return filter_bank(self.sample_rate, self.framing.n_fft, self.n_mels, self.f_min_hz, self.f_max_hz, self.mel_scale)
 
     def shape(self, channels: int, frames: int) -> tuple[int, int, int]:
         """Shape [channel, frame, mel]."""

@@ -90,9 +90,7 @@ class FftBackend:
         try:
             rfft = importlib.import_module(self.module).rfft
         except ImportError as error:
-            message = (
-                f"the FFT of {self.module} is not installed ({error}); install it with: pip install 'audiodata[fast]'"
-            )
+            message = f"the FFT of {self.module} is not installed ({error}); install it with: pip install 'audiodata[fast]'"
             raise EnvironmentFault(message) from error
         return lambda frames: np.ascontiguousarray(rfft(frames, axis=0, **self.options))
 
@@ -165,9 +163,7 @@ def power_of(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     power = np.empty(spectrum.shape, np.float32)
     total = np.empty(spectrum.shape[1], np.float32)
     if not kernels.fill_power(spectrum, power, total):
-        raise FeatureError(
-            "waveform: some samples are not finite, or so large that their power exceeds float32; clean it first"
-        )
+        raise FeatureError("waveform: some samples are not finite, or so large that their power exceeds float32; clean it first")
     return power, total
 
 
@@ -227,9 +223,7 @@ def analyse(waveform: np.ndarray, analyses: Iterable[Analysis], fft: str = "scip
     return {analysis: measured for group in groups.values() for analysis, measured in group.items()}
 
 
-def _analyse_fast(
-    waveform: np.ndarray, framing: Framing, group: dict[Analysis, np.ndarray], fft: str
-) -> dict[Analysis, np.ndarray]:
+def _analyse_fast(waveform: np.ndarray, framing: Framing, group: dict[Analysis, np.ndarray], fft: str) -> dict[Analysis, np.ndarray]:
     """Measure in float32, and return which frames each analysis wants again."""
     frames = np.arange(framing.frames(waveform.shape[1]))
     doubtful = {analysis: np.full(frames.size, analysis.precise) for analysis in group}
@@ -244,9 +238,7 @@ def _analyse_fast(
     return doubtful
 
 
-def _analyse_again(
-    waveform: np.ndarray, analysis: Analysis, measured: np.ndarray, doubtful: np.ndarray, fft: str
-) -> None:
+def _analyse_again(waveform: np.ndarray, analysis: Analysis, measured: np.ndarray, doubtful: np.ndarray, fft: str) -> None:
     """Measure the doubtful frames in float64."""
     for block in blocks(waveform, analysis.framing, np.flatnonzero(doubtful), np.float64, fft):
         again = np.empty(analysis.shape(len(waveform), block.frames.size), np.float32)

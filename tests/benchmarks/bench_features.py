@@ -87,20 +87,14 @@ def main() -> None:
     """Print one line per signal and settings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=40)
-    parser.add_argument(
-        "--recordings", type=Path, default=Path(__file__).resolve().parents[3] / "shared/data/environmental_sounds"
-    )
+    parser.add_argument("--recordings", type=Path, default=Path(__file__).resolve().parents[3] / "shared/data/environmental_sounds")
     arguments = parser.parse_args()
     print("aims:", ", ".join(f"{name} {aim}" for name, aim in AIMS.items()))
     for signal, waveform in signals(arguments.recordings).items():
         for window_length, hop_length, n_mels in SETTINGS:
-            config = MfccConfig(
-                sample_rate=SAMPLE_RATE, window_length=window_length, hop_length=hop_length, n_mels=n_mels, n_mfcc=20
-            )
+            config = MfccConfig(sample_rate=SAMPLE_RATE, window_length=window_length, hop_length=hop_length, n_mels=n_mels, n_mfcc=20)
             spent = take_turns(routes(waveform, config), arguments.repeats)
-            times = " ".join(
-                f"{name} {statistics.median(values):6.2f} (min {min(values):5.2f})" for name, values in spent.items()
-            )
+            times = " ".join(f"{name} {statistics.median(values):6.2f} (min {min(values):5.2f})" for name, values in spent.items())
             ratios = [name.split(" / ") for name in AIMS if name.split(" / ")[1] in spent]
             shown = ", ".join(f"{upper} / {lower} = {ratio(spent, upper, lower):.2f}" for upper, lower in ratios)
             print(
