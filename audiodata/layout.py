@@ -74,6 +74,12 @@ def cut_segments(clips: pd.DataFrame, *, length: int, hop: int, min_fill: float,
     return examples
 
 
+def segment_spans(samples: int, length: int, hop: int, min_fill: float) -> list[tuple[int, int]]:
+    """Start and filled samples of the segments of one clip; `cut_segments` does the same to a table."""
+    starts = range(0, int(segment_count(samples, length, hop, min_fill)) * hop, hop)
+    return [(start, min(samples - start, length)) for start in starts]
+
+
 def place(examples: pd.DataFrame, aimed: int) -> pd.DataFrame:
     """Give every example its shard and row.
 

@@ -5,7 +5,7 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodata.layout import clip_hashes, cut_segments, place, shard_count, shard_numbers
+from audiodata.layout import clip_hashes, cut_segments, place, segment_spans, shard_count, shard_numbers
 
 
 def clips_table(count, samples=(16000,), splits=("train",)):
@@ -73,3 +73,9 @@ def test_segments_of_a_clip_stay_together_and_rows_count_from_zero():
         assert rows["row"].tolist() == list(range(len(rows)))
         assert rows.groupby("clip_id", sort=False)["start_sample"].apply(lambda times: times.is_monotonic_increasing).all()
         assert (rows["clip_id"] != rows["clip_id"].shift()).sum() == rows["clip_id"].nunique()  # a clip's segments follow each other
+
+
+@given(st.integers(0, 100_000), st.integers(100, 20_000), st.integers(100, 20_000), st.sampled_from([0.0, 0.5, 1.0]))
+def test_one_clip_is_cut_as_a_table_is(samples, length, hop, min_fill):
+    examples = cut(clips_table(1, samples=(samples,)), length=length, hop=hop, min_fill=min_fill)
+    assert segment_spans(samples, length, hop, min_fill) == list(zip(examples["start_sample"], examples["valid"], strict=True))

@@ -1,0 +1,214 @@
+"""One shard: from the clips that it names to a verified file, and the fingerprint that says whether that has to be done at all."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from audiodata import audio, sources
+from audiodata.errors import CacheError, ClipError
+from audiodata.features import FEATURES, extract, extract_image, feature_shape, numeric_versions
+from audiodata.fingerprint import hash_json
+from audiodata.layout import segment_spans
+from audiodata.records import ClipSpan, ExampleSpan, Inspection
+from audiodata.settings import Settings
+from audiodata.shards import FORMAT_VERSION, Layout, ShardRecord, ShardWriter, read_fingerprint, read_shard_record
+from audiodata.verdicts import judge_clip
+
+
+class BuildSettings(NamedTuple):
+    """What shapes the numbers of every shard, with nothing left open.
+
+    Attributes
+    ----------
+    kind : str
+        Key of `audiodata.sources.SOURCES`.
+    sample_rate : int
+        Hz; 0 for images.
+    channels : int
+    length, hop : int
+        Samples of a segment, and from one to the next; 1 for images.
+    min_fill : float
+        A last segment filled by a smaller share is not made.
+    image_shape : tuple of int
+        ``(row, column)``; empty for sound.
+    short : str
+        "zero", "repeat" or "drop".
+    features : dict
+        Feature configs by name.
+    fft : str
+        "scipy" or "mkl".
+    classes : tuple of str
+        Their order is the class index.
+    """
+
+    kind: str
+    sample_rate: int
+    channels: int
+    length: int
+    hop: int
+    min_fill: float
+    image_shape: tuple[int, ...]
+    short: str
+    features: dict[str, Settings]
+    fft: str
+    classes: tuple[str, ...]
+
+
+class ShardTask(NamedTuple):
+    """Everything that a worker needs to make one shard."""
+
+    root: str
+    folder: str
+    file: str
+    split: str
+    fingerprint: str
+    settings: BuildSettings
+    examples: tuple[ExampleSpan, ...]
+
+
+class ShardDraft(NamedTuple):
+    """A shard that may be made before the plan is known: its clips, each with its class index, in the order of its rows."""
+
+    root: str
+    folder: str
+    file: str
+    split: str
+    settings: BuildSettings
+    clean: Any
+    clips: tuple[tuple[ClipSpan, int], ...]
+
+
+Row = tuple[ExampleSpan, dict[str, np.ndarray]]
+ROWS_AHEAD = 2  # examples per clip that a draft may hold in memory
+
+
+def feature_layouts(settings: BuildSettings) -> dict[str, Layout]:
+    """Shape, dtype, axes and unit of each feature, before any of it is computed."""
+    size = settings.image_shape or (settings.length,)
+    return {
+        name: Layout(feature_shape(name, config, settings.channels, *size), "float32", FEATURES[name].axes, FEATURES[name].unit)
+        for name, config in settings.features.items()
+    }
+
+
+TARGETS = {
+    "label": Layout((), "int64", (), "class index"),
+    "length": Layout((), "int32", (), "samples"),
+}
+
+
+def shard_fingerprint(settings: BuildSettings, examples: tuple[ExampleSpan, ...]) -> str:
+    """Hash of all that a shard's bytes depend on: format, settings, code and package versions, and every input."""
+    described = settings._asdict() | {"features": {
+        name: {"version": FEATURES[name].version, "config": config.model_dump(mode="json")} for name, config in settings.features.items()
+    }}
+    inputs = [[example.example_id, example.sha256, *example.clip[2:], *example[3:]] for example in examples]
+    return hash_json({
+        "format_version": FORMAT_VERSION, "settings": described, "versions": numeric_versions(settings.fft), "inputs": inputs,
+    })
+
+
+def build_shard(task: ShardTask) -> ShardRecord:
+    """Make one shard, or take over the one that is there when its fingerprint is this task's and its content is intact.
+
+    Raises
+    ------
+    ClipError
+        A file has changed or gone since it was inspected.
+    """
+    path = Path(task.folder) / task.file
+    return _intact(path, task.fingerprint) or _write(path, task)
+
+
+def _intact(path: Path, fingerprint: str) -> ShardRecord | None:
+    if not path.exists():
+        return None
+    try:
+        return read_shard_record(path) if read_fingerprint(path) == fingerprint else None
+    except CacheError:
+        return None
+
+
+def _write(path: Path, task: ShardTask) -> ShardRecord:
+    return _write_rows(path, task.split, task.fingerprint, task.settings, _rows(task), len(task.examples))
+
+
+def _write_rows(
+    path: Path, split: str, fingerprint: str, settings: BuildSettings, rows: Iterable[Row], count: int
+) -> ShardRecord:
+    layouts = feature_layouts(settings)
+    writer = ShardWriter(path, fingerprint=fingerprint, split=split, features=layouts, targets=TARGETS, examples=count)
+    with writer:
+        for example, features in rows:
+            writer.add(example.example_id, features, {"label": example.label_index, "length": example.valid})
+    return writer.record
+
+
+def _rows(task: ShardTask) -> Iterator[Row]:
+    """Make the rows in order; the segments of one clip follow each other, so it is decoded once."""
+    root, settings = Path(task.root), task.settings
+    clip: ClipSpan | None = None
+    for example in task.examples:
+        if example.clip != clip:
+            clip, prepared = example.clip, _prepare(root, example, settings)
+        yield example, _features(prepared, example, settings)
+
+
+def build_ahead(draft: ShardDraft) -> tuple[list[Inspection], ShardRecord | None]:
+    """Inspect the clips of a shard and make it in the same pass, so that each is decoded once.
+
+    Nothing is decided here for good: the plan comes after the inspections, and takes a shard made ahead only if its fingerprint is the
+    planned one. So a duplicate in another shard, or a clip longer than expected, costs time and nothing else.
+
+    Returns
+    -------
+    list of Inspection
+        One a clip, in order.
+    ShardRecord or None
+        None where there is nothing to write, or more than was drafted.
+    """
+    inspections, rows = [], []
+    for clip, label_index in draft.clips:
+        found, samples = sources.inspect(draft.settings.kind, Path(draft.root), clip)
+        inspections.append(found)
+        if samples is not None and judge_clip(found, clip.duration_s, draft.clean, draft.settings.channels)[0] == "ok":
+            rows.extend(_rows_of(clip, label_index, found, samples, draft.settings))
+        if len(rows) > ROWS_AHEAD * len(draft.clips):
+            rows = []
+            break
+    inspections += [sources.inspect(draft.settings.kind, Path(draft.root), clip)[0] for clip, _ in draft.clips[len(inspections) :]]
+    if not rows:
+        return inspections, None
+    fingerprint = shard_fingerprint(draft.settings, tuple(example for example, _ in rows))
+    path = Path(draft.folder) / draft.file
+    return inspections, _write_rows(path, draft.split, fingerprint, draft.settings, rows, len(rows))
+
+
+def _rows_of(clip: ClipSpan, label_index: int, found: Inspection, samples: sources.Samples, settings: BuildSettings) -> Iterator[Row]:
+    prepared = audio.prepare(*samples, sample_rate=settings.sample_rate, channels=settings.channels)
+    spans = segment_spans(prepared.shape[1], settings.length, settings.hop, settings.min_fill)
+    for number, (start, valid) in enumerate(spans):
+        example = ExampleSpan(f"{clip.clip_id}#{number}", clip, found.sha256, start, valid, label_index)
+        yield example, _features(prepared, example, settings)
+
+
+def _prepare(root: Path, example: ExampleSpan, settings: BuildSettings) -> np.ndarray:
+    """Load a clip as the build wants it, and make sure that it is the one that was inspected."""
+    if sources.input_hash(settings.kind, root, example.clip) != example.sha256:
+        raise ClipError("unreadable", f"{example.clip.path}: changed while the cache was being built; run the build again")
+    samples, sample_rate = sources.SOURCES[settings.kind].load(root, example.clip)
+    if settings.kind == "image":
+        return samples
+    return audio.prepare(samples, sample_rate, sample_rate=settings.sample_rate, channels=settings.channels)
+
+
+def _features(prepared: np.ndarray, example: ExampleSpan, settings: BuildSettings) -> dict[str, Any]:
+    if settings.kind == "image":
+        return extract_image(prepared, settings.features)
+    segment = prepared[:, example.start_sample : example.start_sample + settings.length]
+    if segment.shape[1] != example.valid:
+        raise ClipError("unreadable", f"{example.clip.path}: has {segment.shape[1]} samples at {example.start_sample}, "
+                                      f"{example.valid} were inspected; run the build again")
+    return extract(audio.fill(segment, settings.length, settings.short), settings.sample_rate, settings.features, fft=settings.fft)

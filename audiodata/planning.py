@@ -1,0 +1,198 @@
+"""The plan of a cache: from the clips table and what inspection found to every example's place and every shard's task.
+
+Pure functions of catalog, table and inspections: no file is touched, and nothing depends on the order in which anything was found.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from audiodata.assembly import BuildSettings, ShardDraft, ShardTask, shard_fingerprint
+from audiodata.catalog import Catalog
+from audiodata.clips import class_names
+from audiodata.datasets import DATASETS
+from audiodata.errors import CatalogError, MetadataError
+from audiodata.features import at_sample_rate
+from audiodata.layout import cut_segments, place
+from audiodata.records import ClipSpan, ExampleSpan, Inspection
+from audiodata.timing import resampled_length, samples_to_seconds, seconds_to_samples
+from audiodata.verdicts import common_value
+
+LONGEST_UNCUT_S = 60.0
+
+
+class BuildPlan(NamedTuple):
+    """What is to be built.
+
+    Attributes
+    ----------
+    catalog : Catalog
+    settings : BuildSettings
+    ledger : DataFrame
+        ``clip_id, status, reason, detail``: a row an input clip.
+    examples : DataFrame
+        A row an example with its place (``shard, row``) and its input (path, span, SHA-256).
+    """
+
+    catalog: Catalog
+    settings: BuildSettings
+    ledger: pd.DataFrame
+    examples: pd.DataFrame
+
+
+def plan_cache(
+    catalog: Catalog, table: pd.DataFrame, inspections: Mapping[str, Inspection], verdicts: pd.DataFrame
+) -> BuildPlan:
+    """Decide what the cache holds.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    table : DataFrame
+        The clips table with its ``split``.
+    inspections : mapping of str to Inspection
+        By clip id, for every candidate.
+    verdicts : DataFrame
+        Of `audiodata.verdicts.judge`.
+    """
+    ledger = verdicts.copy()
+    fine = table[(ledger["status"] == "ok").to_numpy()].copy()
+    if fine.empty:
+        raise MetadataError(f"no clip is fit for use ({summary(ledger)}); check the data root and the catalog's [select] and [clean]")
+    settings = _resolve(catalog, table, fine["clip_id"], inspections)
+    fine["sha256"] = [inspections[clip_id].sha256 for clip_id in fine["clip_id"]]
+    fine["samples"] = _lengths(fine["clip_id"], inspections, settings)
+    examples = _cut(fine, settings)
+    ledger = _reject_uncut(ledger, fine, examples, settings)
+    index = {name: number for number, name in enumerate(settings.classes)}
+    examples["label_index"] = examples["label"].map(index).fillna(-1).astype("int64")
+    return BuildPlan(catalog, settings, ledger, place(examples, catalog.shards.examples))
+
+
+def draft_shards(catalog: Catalog, table: pd.DataFrame, root: str, folder: str) -> list[ShardDraft]:
+    """Guess the shards of a plan from the table alone, so that clips can be inspected and made into examples in one pass.
+
+    Possible where the catalog leaves nothing to the files: sound, with its rate, channels and segment length. The guess is that every
+    candidate is fit for use and as long as the table says (as a segment where it does not say); where it is wrong, the plan has other
+    fingerprints and the shards are made again.
+    """
+    if _kind(catalog) != "audio" or not (catalog.audio.sample_rate and catalog.audio.channels and catalog.segment.length_s):
+        return []
+    sample_rate = catalog.audio.sample_rate
+    length = seconds_to_samples(catalog.segment.length_s, sample_rate)
+    settings = _audio_settings(catalog, table, sample_rate, catalog.audio.channels, length)
+    clips = table[table["reason"] == ""].copy()
+    clips["samples"] = (clips["duration_s"] * sample_rate).fillna(length).astype("int64")
+    index = {name: number for number, name in enumerate(settings.classes)}
+    clips["label_index"] = clips["label"].map(index).fillna(-1).astype("int64")
+    placed = place(_cut(clips, settings), catalog.shards.examples).drop_duplicates("clip_id")
+    return [
+        ShardDraft(
+            root, folder, file, rows["split"].iloc[0], settings, catalog.clean,
+            tuple((_clip_span(row), int(row.label_index)) for row in rows.itertuples(index=False)),
+        )
+        for file, rows in placed.groupby("shard", sort=True)
+    ]
+
+
+def summary(ledger: pd.DataFrame) -> str:
+    """Return the ledger in one line: how many clips have which status and reason, the most frequent first."""
+    counts = ledger.value_counts(["status", "reason"])
+    return ", ".join(f"{count} {status}" + (f" {reason}" if reason else "") for (status, reason), count in counts.items()) or "no clips"
+
+
+def shard_tasks(plan: BuildPlan, root: str, folder: str) -> Iterator[ShardTask]:
+    """Make the task of each shard, one at a time, in the order of their names."""
+    for file, rows in plan.examples.groupby("shard", sort=True):
+        examples = tuple(_example_span(row) for row in rows.itertuples(index=False))
+        split = rows["split"].iloc[0]
+        yield ShardTask(root, folder, file, split, shard_fingerprint(plan.settings, examples), plan.settings, examples)
+
+
+def _clip_span(row: tuple) -> ClipSpan:
+    duration_s = None if pd.isna(row.clip_duration_s) else float(row.clip_duration_s)
+    return ClipSpan(row.clip_id, row.path, float(row.file_start_s), duration_s, int(row.index_in_file))
+
+
+def _example_span(row: tuple) -> ExampleSpan:
+    return ExampleSpan(row.example_id, _clip_span(row), row.sha256, int(row.start_sample), int(row.valid), int(row.label_index))
+
+
+def _resolve(catalog: Catalog, table: pd.DataFrame, clip_ids: pd.Series, inspections: Mapping[str, Inspection]) -> BuildSettings:
+    """Fill in what the catalog leaves to the files."""
+    if _kind(catalog) == "image":
+        return _image_settings(catalog, table, common_value(inspections, clip_ids, "shape", "dataset"))
+    sample_rate = catalog.audio.sample_rate or common_value(inspections, clip_ids, "sample_rate", "[audio] sample_rate")
+    channels = catalog.audio.channels or common_value(inspections, clip_ids, "channels", "[audio] channels")
+    return _audio_settings(catalog, table, sample_rate, channels, _segment_length(catalog, clip_ids, inspections, sample_rate))
+
+
+def _kind(catalog: Catalog) -> str:
+    return DATASETS[catalog.dataset.name].kind
+
+
+def _image_settings(catalog: Catalog, table: pd.DataFrame, shape: tuple[int, ...]) -> BuildSettings:
+    classes = tuple(class_names(table, catalog.select.classes))
+    return BuildSettings("image", 0, 1, 1, 1, 0.0, shape, "zero", catalog.features, catalog.compute.fft, classes)
+
+
+def _audio_settings(catalog: Catalog, table: pd.DataFrame, sample_rate: int, channels: int, length: int) -> BuildSettings:
+    segment = catalog.segment
+    return BuildSettings(
+        kind="audio",
+        sample_rate=sample_rate,
+        channels=channels,
+        length=length,
+        hop=seconds_to_samples(segment.hop_s, sample_rate) if segment.hop_s else length,
+        min_fill=1.0 if segment.short == "drop" else segment.min_fill,
+        image_shape=(),
+        short=segment.short,
+        features={name: at_sample_rate(config, sample_rate) for name, config in catalog.features.items()},
+        fft=catalog.compute.fft,
+        classes=tuple(class_names(table, catalog.select.classes)),
+    )
+
+
+def _segment_length(catalog: Catalog, clip_ids: pd.Series, inspections: Mapping[str, Inspection], sample_rate: int) -> int:
+    """Length of an example in samples: the catalog's, or that of the longest clip where clips are short enough to be examples."""
+    if catalog.segment.length_s is not None:
+        return seconds_to_samples(catalog.segment.length_s, sample_rate)
+    lengths = [resampled_length(inspections[clip_id].samples, inspections[clip_id].sample_rate, sample_rate) for clip_id in clip_ids]
+    longest = int(np.argmax(lengths))
+    if min(lengths) < max(lengths) > LONGEST_UNCUT_S * sample_rate:
+        raise CatalogError(
+            f"clips are up to {samples_to_seconds(lengths[longest], sample_rate):g} s long ({clip_ids.iloc[longest]}) and differ; "
+            "set `length_s` in [segment] to say how long an example is"
+        )
+    return lengths[longest]
+
+
+def _lengths(clip_ids: pd.Series, inspections: Mapping[str, Inspection], settings: BuildSettings) -> list[int]:
+    found = (inspections[clip_id] for clip_id in clip_ids)
+    if settings.kind == "image":
+        return [1 for _ in found]
+    return [resampled_length(one.samples, one.sample_rate, settings.sample_rate) for one in found]
+
+
+def _cut(fine: pd.DataFrame, settings: BuildSettings) -> pd.DataFrame:
+    clips = fine.rename(columns={"duration_s": "clip_duration_s", "index": "index_in_file"})
+    return cut_segments(
+        clips, length=settings.length, hop=settings.hop, min_fill=settings.min_fill, sample_rate=settings.sample_rate or 1
+    )
+
+
+def _reject_uncut(ledger: pd.DataFrame, fine: pd.DataFrame, examples: pd.DataFrame, settings: BuildSettings) -> pd.DataFrame:
+    """Clips that gave no example are too short for one; only the policy "drop" has them."""
+    uncut = fine.loc[~fine["clip_id"].isin(examples["clip_id"].unique()), ["clip_id", "samples"]]
+    if uncut.empty:
+        return ledger
+    rate = settings.sample_rate
+    at = ledger["clip_id"].isin(uncut["clip_id"])
+    ledger.loc[at, ["status", "reason"]] = ["rejected", "too_short"]
+    ledger.loc[at, "detail"] = [
+        f"{samples_to_seconds(samples, rate):g} s is shorter than a segment of {samples_to_seconds(settings.length, rate):g} s"
+        for samples in uncut["samples"]
+    ]
+    return ledger
