@@ -2,9 +2,10 @@
 
 import numbers
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NoReturn
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -16,18 +17,30 @@ INTERRUPTED = 130
 out = Console(highlight=False, soft_wrap=True)
 
 
-def run_door(app: Callable[[], None]) -> NoReturn:
+def run_door(app: typer.Typer) -> NoReturn:
     """Run a typer application as a program.
 
-    Bad input prints one line and exits with 2; Ctrl-C says that the work can be continued and exits with 130; a bug keeps its traceback.
+    A wrong call and bad input print one line and exit with 2; Ctrl-C says that the work can be continued and exits with 130; a bug keeps
+    its traceback.
     """
     try:
-        app()
+        code = app(standalone_mode=False)
     except AudioDataError as error:
-        _leave(f"error: {' '.join(str(error).split())}", BAD_INPUT)
+        _leave(_one_line(str(error)), BAD_INPUT)
+    except typer.TyperException as error:
+        if not str(error):  # no command at all: typer has a page of help to show
+            error.show()
+            sys.exit(BAD_INPUT)
+        _leave(f"{_one_line(error.format_message())} (see --help)", BAD_INPUT)
     except KeyboardInterrupt:
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         _leave("interrupted; the same command continues where it stopped", INTERRUPTED)
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _one_line(message: str) -> str:
+    return f"error: {' '.join(message.split())}"
 
 
 def _leave(message: str, code: int) -> NoReturn:
