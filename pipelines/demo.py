@@ -10,7 +10,9 @@ from audiodata.errors import AudioDataError
 from pipelines.demo_sounds import write_sounds
 
 PER_KIND = 20
-EPOCHS = 15
+EPOCHS = 25
+# 168 training examples are few: small batches give enough steps for the output neurons to begin to fire
+TRAINING = ("--set", "batch_size=8", "--set", "time_steps=10", "--set", "learning_rate=0.002")
 FILES_FAILED = 1  # the exit code of a build that is finished although some files can't be decoded
 CATALOG = """\
 [about]
@@ -72,7 +74,7 @@ def run_demo(folder: Path, workers: int | None, seed: int) -> None:
     build = ("build", str(folder / "catalog.toml"), "--data", str(folder / "sounds"), "--out", cache, *processes)
     _step("pipelines", *build, allowed=(FILES_FAILED,))
     _step("audiodata", "verify", cache)
-    _step("models", "train", "csnn", "--cache", cache, "--out", run, "--epochs", str(EPOCHS), "--seed", str(seed))
+    _step("models", "train", "csnn", "--cache", cache, "--out", run, "--epochs", str(EPOCHS), "--seed", str(seed), *TRAINING)
     _step("models", "evaluate", run, "--cache", cache)
     _step("audiodata", "report", cache, "--run", run, "--out", str(folder / "report.html"))
     out.print(f"\ndone in {time.monotonic() - started:.0f} s; open {folder / 'report.html'}")

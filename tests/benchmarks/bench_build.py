@@ -2,8 +2,9 @@
 
     python tests/benchmarks/bench_build.py [CLIPS]
 
-The files: FLAC, 16 kHz, 10 s, cut from real recordings where they lie beside the checkout, synthesized otherwise. Every way computes a 20-coefficient
-MFCC and a 128-band log-mel (window 2048, hop 512) of each file, once a file, in one process with one thread; the runs alternate and medians are printed.
+The files: FLAC, 16 kHz, 10 s, cut from real recordings where they lie beside the checkout, synthesized otherwise. Every way computes a
+20-coefficient MFCC and a 128-band log-mel (window 2048, hop 512) of each file, once a file, in one process with one thread; the runs
+alternate and medians are printed.
 
 - ours: everything that ``python -m pipelines build --workers 0`` does: hash, decode, clean, plan, decode again, features, shards, read
   back and compare, tables, manifest.
@@ -11,6 +12,7 @@ MFCC and a 128-band log-mel (window 2048, hop 512) of each file, once a file, in
 - lhotse: CutSet.compute_and_store_features with LibrosaFbank (128 bands; it has no second feature to compute) and its default storage.
 """
 
+import contextlib
 import os
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
@@ -120,8 +122,8 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         folder, scratch = Path(scratch) / "files", Path(scratch)
         write_files(folder, count)
-        sys.stderr = open(os.devnull, "w")  # the build's progress lines
-        taken = median_seconds(ways, folder, scratch)
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):  # the build's progress lines
+            taken = median_seconds(ways, folder, scratch)
     for name, seconds in taken.items():
         print(f"{name:8s} {1000 * seconds / count:8.2f} ms of processor time per clip   {seconds / taken['ours']:5.2f} x ours")
 
