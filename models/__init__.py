@@ -42,10 +42,17 @@ class Model(NamedTuple):
 
 
 MODELS: dict[str, Model] = {
-    "csnn": Model(CsnnConfig, CSNN, "classification", "convolutional spiking network (paper 001, figure 24)", "models.train_csnn", "cnn"),
+    "csnn": Model(
+        CsnnConfig, CSNN, "classification", "conv-LIF-conv-LIF-fc-LIF (Courregé and Gandeel 2024, figure 24)", "models.train_csnn", "cnn"
+    ),
     "cnn": Model(CnnConfig, CNN, "classification", "twin of csnn without spikes", "models.train_csnn"),
     "feedforward": Model(
-        FeedforwardConfig, FeedforwardSNN, "classification", "feed-forward spiking network (paper 001, figure 23)", "models.train_feedforward", "mlp"
+        FeedforwardConfig,
+        FeedforwardSNN,
+        "classification",
+        "fc-LIF-fc-LIF (Courregé and Gandeel 2024, figure 23)",
+        "models.train_feedforward",
+        "mlp",
     ),
     "mlp": Model(MlpConfig, MLP, "classification", "twin of feedforward without spikes", "models.train_feedforward"),
 }

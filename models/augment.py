@@ -1,4 +1,4 @@
-"""Augmentation of sound features while training (section 4.5 of paper 001): time shift, gain, noise, time and frequency masking.
+"""Augmentation of sound features while training (Courregé and Gandeel 2024, section 4.5): time shift, gain, noise, time and frequency masking.
 
 All functions take one example ``[channel, band, frame]``, where a band is a mel band or a cepstral coefficient, in dB, and return a new
 tensor. What they do to the features is what the same change of the waveform would do, or SpecAugment's masks (Park et al. 2019).

@@ -1,4 +1,4 @@
-"""The convolutional spiking network of paper 001 (figure 24) and its twin without spikes.
+"""The convolutional spiking network of Courregé and Gandeel (2024, figure 24) and its twin without spikes.
 
     features [B, channel, band, frame] -> scaled to 0..1 -> encoded -> conv 12@5, pool 2, LIF -> conv 64@3, pool 2, LIF -> dense, LIF
 

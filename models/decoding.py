@@ -1,4 +1,4 @@
-"""From the output neurons' spikes to one class per example (section 2.1.3 of paper 001)."""
+"""From the output neurons' spikes to one class per example (Courregé and Gandeel 2024, section 2.1.3)."""
 
 from collections.abc import Callable
 

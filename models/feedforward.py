@@ -1,4 +1,4 @@
-"""The feed-forward spiking network of paper 001 (figure 23) and its twin without spikes.
+"""The feed-forward spiking network of Courregé and Gandeel (2024, figure 23) and its twin without spikes.
 
     features [B, channel, band, frame] -> scaled to 0..1 -> encoded -> dense, LIF -> dense, LIF
 

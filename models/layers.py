@@ -15,7 +15,6 @@ from models.encoding import encode
 from models.neurons import LIF
 from models.surrogate import SURROGATES
 
-
 # (channel, band, frame) of the features of one example
 Shape = tuple[int, int, int]
 

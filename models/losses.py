@@ -20,7 +20,7 @@ def ce_rate(spikes: Tensor, labels: Tensor) -> Tensor:
 
 
 def ce_count(spikes: Tensor, labels: Tensor) -> Tensor:
-    """Cross entropy of the spike counts (section 2.3.1 of paper 001)."""
+    """Cross entropy of the spike counts (Courregé and Gandeel 2024, section 2.3.1)."""
     return F.cross_entropy(spikes.sum(0), labels)
 
 

@@ -1,13 +1,13 @@
 """The folder of a training run: what lies where, and how its settings and weights are written and read.
 
-    config.json           network, settings, feature, classes and cache: all that is needed to build the network again
-    checkpoints/          last.ckpt and best.ckpt, for going on
-    weights.safetensors   the best epoch's weights and the measured ranges; written when training has ended
-    curves.csv            loss and scores of each epoch
-    metrics.json          what `evaluate` measured
-    activity.npz          spikes of every layer for one example
-    timing.json           how long it took
-    tensorboard/          the curves as TensorBoard reads them
+config.json           network, settings, feature, classes and cache: all that is needed to build the network again
+checkpoints/          last.ckpt and best.ckpt, for going on
+weights.safetensors   the best epoch's weights and the measured ranges; written when training has ended
+curves.csv            loss and scores of each epoch
+metrics.json          what `evaluate` measured
+activity.npz          spikes of every layer for one example
+timing.json           how long it took
+tensorboard/          the curves as TensorBoard reads them
 """
 
 import json

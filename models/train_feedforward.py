@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from models.classification import Classification
-from models.feedforward import MlpConfig
 from models.data import load_data
 from models.evaluation import evaluate_run, measured_split, new_network, record_of
+from models.feedforward import MlpConfig
 from models.runs import begin, finish
 from models.training import Learner, fit
 from models.training_config import SpikingTraining, TwinTraining

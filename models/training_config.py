@@ -20,14 +20,14 @@ class TrainingConfig(Settings):
 
     feature: str | None = None
     seed: int = Field(default=0, ge=0)
-    epochs: int = Field(default=40, ge=1)
+    epochs: int = Field(default=100, ge=1)
     batch_size: int = Field(default=32, ge=1)
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["constant", "cosine"] = "cosine"
     clip_norm: float = Field(default=1.0, ge=0)
-    monitor: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    patience: int = Field(default=20, ge=0)
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    patience: int = Field(default=30, ge=0)
     cut_share: float = Field(default=0.01, ge=0.0, lt=0.5)
     augment: AugmentConfig = AugmentConfig()
     workers: int = Field(default=0, ge=0)

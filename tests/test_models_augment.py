@@ -79,7 +79,7 @@ def made(config, bands=20, frames=50):
     return Augmentation(AugmentConfig(**config), torch.zeros(1, bands, 1), change_gain_log_mel)
 
 
-@pytest.mark.parametrize("key", [key for key in OFF])
+@pytest.mark.parametrize("key", list(OFF))
 def test_each_change_alone_does_something_and_all_off_do_nothing(key):
     features = torch.randn(1, 20, 50, generator=torch.Generator().manual_seed(1))
     draw = lambda config: made(config)(features, torch.Generator().manual_seed(3))  # noqa: E731

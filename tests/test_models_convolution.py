@@ -40,7 +40,7 @@ def test_equals_pytorch(pooling, block_bytes, monkeypatch):
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(1, 3), st.integers(1, 6), st.sampled_from([1, 3, 5]), st.integers(0, 2), st.integers(7, 14), st.integers(7, 14), st.integers(0, 99))
+@given(st.integers(1, 3), st.integers(1, 6), st.sampled_from([1, 3, 5]), st.integers(0, 2), *[st.integers(7, 14)] * 2, st.integers(0, 99))
 def test_equals_pytorch_for_drawn_shapes(channels, filters, kernel, padding, height, width, seed):
     torch.manual_seed(seed)
     layer = ConvPool2d(channels, filters, kernel, padding=padding)

@@ -39,7 +39,7 @@ def test_the_report_flattens_to_38208():
 
 
 def loop_over_time(network, spikes_in):
-    """Write figure 24 of paper 001 as it stands: one time step after the other, LIF by Eq. 2 and 3."""
+    """Write figure 24 of Courregé and Gandeel (2024) as it stands: one time step after the other, LIF by Eq. 2 and 3."""
     config = network.config
     potentials = [0.0, 0.0, 0.0]
     fired = [0.0, 0.0, 0.0]
@@ -120,7 +120,7 @@ def test_rate_encoding_needs_and_follows_its_generator():
     network, features = made_network(encoding="rate"), torch.rand(2, *SHAPE, generator=generator())
     assert torch.equal(network(features, generator(1)).spikes, network(features, generator(1)).spikes)
     assert not torch.equal(network(features, generator(1)).potentials, network(features, generator(2)).potentials)
-    with pytest.raises(AudioDataError, match="torch.Generator"):
+    with pytest.raises(AudioDataError, match=r"torch.Generator"):
         network(features)
 
 

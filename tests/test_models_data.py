@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from model_caches import CLASSES, IMAGE, MFCC, build_cache, features
+from model_caches import CLASSES, IMAGE, build_cache, features
 
 from audiodata.errors import CacheError
 from models import data
 from models.augment import AugmentConfig
-from models.data import Examples, load_data, make_loader, measure_ranges, open_source
+from models.data import Examples, load_data, measure_ranges, open_source
 from models.seeds import PURPOSES, derived_seed
 from models.training_config import TrainingConfig
 
@@ -112,7 +112,7 @@ def test_large_splits_are_measured_on_a_part(cache, monkeypatch):
 
 def test_images_are_not_augmented_unless_asked_for(images):
     assert load_data(images, TrainingConfig()).train.dataset.augment is None
-    with pytest.raises(CacheError, match="can't be augmented.*augment.on=false"):
+    with pytest.raises(CacheError, match=r"can't be augmented.*augment.on=false"):
         load_data(images, TrainingConfig(augment=AugmentConfig(gain_db=3)))
 
 

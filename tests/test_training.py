@@ -298,7 +298,7 @@ def test_settings_go_to_network_and_training():
     network, training = split_settings(given, model.config, SpikingTraining)
     assert (network.time_steps, network.encoding, network.channels) == (3, "rate", (2, 3))
     assert (training.augment.gain_db, training.feature) == (1.5, "mfcc")
-    with pytest.raises(AudioDataError, match="unknown key `loss`|`loss` = "):
+    with pytest.raises(AudioDataError, match=r"unknown key `loss`|`loss` = "):
         split_settings({"loss": "ce_rate"}, MODELS["cnn"].config, TwinTraining)
 
 

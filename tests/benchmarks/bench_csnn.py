@@ -30,7 +30,7 @@ SHAPE, CLASSES, BATCH = (1, 20, 313), 10, 32
 
 
 class Peer(nn.Module):
-    """The network of paper 001, figure 24, as one writes it with snnTorch: the time loop around all layers."""
+    """The network of Courregé and Gandeel 2024, figure 24, as one writes it with snnTorch: the time loop around all layers."""
 
     def __init__(self, encoding: str, time_steps: int):
         super().__init__()

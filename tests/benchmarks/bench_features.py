@@ -13,20 +13,20 @@ import os
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ[variable] = "1"
 
-import argparse  # noqa: E402
-import importlib.util  # noqa: E402
-import statistics  # noqa: E402
-import sys  # noqa: E402
-import time  # noqa: E402
-from pathlib import Path  # noqa: E402
+import argparse
+import importlib.util
+import statistics
+import sys
+import time
+from pathlib import Path
 
-import librosa  # noqa: E402
-import numpy as np  # noqa: E402
-import scipy.fft  # noqa: E402
+import librosa
+import numpy as np
+import scipy.fft
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from audiodata.features.spectral import MfccConfig, mfcc  # noqa: E402
+from audiodata.features.spectral import MfccConfig, mfcc
 
 SAMPLE_RATE = 16000
 DURATION_S = 10

@@ -22,7 +22,7 @@ import pandas as pd
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
 
-from audiodata.shards import (  # noqa: E402 (runs from the checkout)
+from audiodata.shards import (
     CACHE_FORMAT,
     CACHE_FORMAT_VERSION,
     EXAMPLES_FILE,
