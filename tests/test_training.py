@@ -114,7 +114,7 @@ def test_checkpoints_hold_nothing_but_data_and_the_best_epoch_is_kept(finished):
     weights = load_file(finished / "weights.safetensors")
     assert all(torch.equal(best["state_dict"][f"network.{name}"], value) for name, value in weights.items())
     curves = pd.read_csv(finished / "curves.csv")
-    assert best["epoch"] == curves["val_accuracy"].idxmax()
+    assert best["epoch"] == curves["val_loss"].idxmin()
 
 
 def files_of(run, *names):
