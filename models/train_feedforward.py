@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from models.classification import Classification
 from models.data import load_data
 from models.evaluation import evaluate_run, measured_split, new_network, record_of
@@ -11,12 +13,29 @@ from models.runs import begin, finish
 from models.training import Learner, fit
 from models.training_config import SpikingTraining, TwinTraining
 
+# A hidden unit adds up thousands of inputs between 0 and 1, none of them negative: at the rate that suits convolutions, the first few
+# steps change its sum by several thresholds and every neuron falls silent for good.
+LEARNING_RATE = 2e-4
+
+
+class FeedforwardTraining(SpikingTraining):
+    """Training of the feed-forward spiking network."""
+
+    learning_rate: float = Field(default=LEARNING_RATE, gt=0)
+
+
+class MlpTraining(TwinTraining):
+    """Training of its twin."""
+
+    learning_rate: float = Field(default=LEARNING_RATE, gt=0)
+
+
 # Settings of the training that `--set` may change, by network.
-TRAINING = {"feedforward": SpikingTraining, "mlp": TwinTraining}
+TRAINING = {"feedforward": FeedforwardTraining, "mlp": MlpTraining}
 
 
 def train(
-    name: str, cache: Path, run: Path, settings: MlpConfig, training: SpikingTraining | TwinTraining, *, resume: bool = False
+    name: str, cache: Path, run: Path, settings: MlpConfig, training: FeedforwardTraining | MlpTraining, *, resume: bool = False
 ) -> dict[str, Any]:
     """Train and measure.
 
@@ -29,7 +48,7 @@ def train(
         The folder to write; see `models.runs`.
     settings : MlpConfig
         Of the network.
-    training : SpikingTraining or TwinTraining
+    training : FeedforwardTraining or MlpTraining
     resume : bool
         Go on with what an earlier call began.
 
