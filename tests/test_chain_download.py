@@ -39,7 +39,7 @@ def catalog(**download_settings):
         "dataset": {"name": "audioset", "segments": ["segments.csv"]},
         "select": {"classes": list(CLASSES)},
         "features": {"mfcc": {"window_length": 1024, "hop_length": 512, "n_mels": 64, "n_mfcc": 20}},
-        "download": {"interval_s": 0.0, "timeout_s": 5.0, "retries": 1, "sample_rate": 16000, **download_settings},
+        "download": {"interval_s": 0.0, "timeout_s": 30.0, "retries": 1, "sample_rate": 16000, **download_settings},
     }, "chain", "chain")
 
 
@@ -113,7 +113,7 @@ def faulty(media, tmp_path_factory):
             server.script(video, *answers, repeat=True)
             if kind == "page":
                 server.script(video, page("<html><body>no sound</body></html>"), media=False, repeat=True)
-        code = download(catalog(timeout_s=1.5), root, url_template=server.template)
+        code = download(catalog(timeout_s=8.0), root, url_template=server.template)
         yield root, server, code
 
 
@@ -144,7 +144,7 @@ def test_a_second_run_does_only_what_is_left(faulty, media, capsys):
     assert ledger_of(root)["429_________2000"].status == "ok"
     before = len(server.requests)
     server.script("503-always_")
-    again = catalog(timeout_s=1.5, retries=0)
+    again = catalog(timeout_s=3.0, retries=0)
     assert download(again, root, url_template=server.template, retry=["network"], limit=9) == 1
     asked = {request.path for request in server.requests[before:]}
     assert asked == {"503-always_", "cut_connect", "endless_bod"}
@@ -260,7 +260,7 @@ def command(root, server, *options):
     path = root / "chain.toml"
     path.write_text(
         '[dataset]\nname = "audioset"\nsegments = ["segments.csv"]\n[select]\n'
-        f"classes = {json.dumps(list(CLASSES))}\n[download]\nretries = 0\ntimeout_s = 5.0\n"
+        f"classes = {json.dumps(list(CLASSES))}\n[download]\nretries = 0\ntimeout_s = 30.0\n"
         "[features.mfcc]\nwindow_length = 1024\nhop_length = 512\nn_mels = 64\nn_mfcc = 20\n"
     )
     given = [str(path), "--data", str(root), "--url-template", server.template, *options]

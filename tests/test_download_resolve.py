@@ -191,7 +191,7 @@ def test_cookies_reach_both_and_the_users_file_stays_as_it_is(server, tmp_path):
     for _ in range(2):
         source = resolve(video_url(server.template, "video"), options(url_template=server.template, cookies=path))
     with pytest.raises(ClipError):
-        read_span(source.address, 0, 1, over_read_s=0, timeout_s=5)
+        read_span(source.address, 0, 1, over_read_s=0, timeout_s=30)
     sent = [request.headers.get("Cookie", "") for request in server.requests]
     assert all("session=secret" in cookies for cookies in sent), sent
     assert "renewed=yes" in sent[1], "a process goes on with the cookies that it was given on the way"
@@ -213,7 +213,7 @@ def test_a_proxy_is_used_by_both(server):
     proxy = server.template.removesuffix("/{id}")
     source = resolve(video_url(template, "video"), options(url_template=template, proxy=proxy))
     with pytest.raises(ClipError):
-        read_span(source.address, 0, 1, over_read_s=0, timeout_s=5, proxy=proxy)
+        read_span(source.address, 0, 1, over_read_s=0, timeout_s=30, proxy=proxy)
     assert server.count("video", media=False) == 1
     assert server.count("video", media=True) >= 1
 

@@ -19,7 +19,7 @@ def reference(layer, maps):
     return pools[layer.pooling](convolved, 2)
 
 
-def compare(layer, maps):
+def assert_equal_to_pytorch(layer, maps):
     ours, theirs = maps.clone().requires_grad_(), maps.clone().requires_grad_()
     pooled, expected = layer(ours), reference(layer, theirs)
     assert pooled.shape == expected.shape
@@ -36,7 +36,7 @@ def compare(layer, maps):
 def test_equals_pytorch(pooling, block_bytes, monkeypatch):
     monkeypatch.setattr(convolution, "BLOCK_BYTES", block_bytes)
     torch.manual_seed(0)
-    compare(ConvPool2d(3, 8, 3, pooling=pooling, padding=1), torch.randn(5, 3, 9, 12))
+    assert_equal_to_pytorch(ConvPool2d(3, 8, 3, pooling=pooling, padding=1), torch.randn(5, 3, 9, 12))
 
 
 @settings(max_examples=25, deadline=None)
@@ -45,7 +45,7 @@ def test_equals_pytorch_for_drawn_shapes(channels, filters, kernel, padding, hei
     torch.manual_seed(seed)
     layer = ConvPool2d(channels, filters, kernel, padding=padding)
     maps = torch.randn(4, channels, height, width)
-    compare(layer, maps)
+    assert_equal_to_pytorch(layer, maps)
     assert layer.output_shape(height, width) == layer(maps).shape[1:]
 
 

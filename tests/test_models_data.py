@@ -70,6 +70,15 @@ def test_epochs_differ_and_repeat(cache):
         assert torch.equal(*(values.sort().values for values in labels)), "every example once an epoch"
 
 
+def test_changes_of_an_example_depend_on_the_epoch_and_not_on_its_neighbours(cache):
+    examples = load_data(cache, TrainingConfig()).train.dataset
+    alone, beside = examples[0, 3].features[0], examples.__getitems__([(0, 1), (0, 3)]).features
+    assert torch.equal(alone, beside[1])
+    assert not torch.equal(alone, examples[1, 3].features[0])
+    plain = examples.augmented(None)
+    assert not torch.equal(examples[0, 1].features - plain[0, 1].features, examples[0, 3].features - plain[0, 3].features)
+
+
 def test_batches_do_not_depend_on_the_number_of_workers(cache):
     assert same(batches(cache, epoch=2), batches(cache, epoch=2, workers=2))
 

@@ -105,7 +105,7 @@ def test_ties_of_first_spikes_go_to_the_potential_at_that_step():
 
 def test_silence_is_decided_by_the_highest_potential():
     spikes = torch.zeros(3, 1, 3)
-    potentials = torch.tensor([[[0.1, 0.2, 0.0]], [[0.1, 0.8, 0.0]], [[0.5, 0.2, 0.7]]])
+    potentials = torch.tensor([[[0.3, 0.2, 0.0]], [[0.1, 0.8, 0.0]], [[0.5, 0.2, 0.7]]])
     assert by_first_spike(spikes, potentials).tolist() == [1]
     assert by_first_spike(spikes).tolist() == [0]
 
