@@ -1,5 +1,6 @@
 """One shard: from the clips that it names to a verified file, and the fingerprint that says whether that has to be done at all."""
 
+import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from audiodata.errors import CacheError, ClipError
 from audiodata.features import FEATURES, extract, extract_image, feature_shape, numeric_versions
 from audiodata.fingerprint import hash_json
 from audiodata.layout import segment_spans
-from audiodata.records import ClipSpan, ExampleSpan, Inspection
+from audiodata.records import ClipSpan, ExampleSpan, Inspection, Truth
 from audiodata.settings import Settings
 from audiodata.shards import FORMAT_VERSION, Layout, ShardRecord, ShardWriter, read_fingerprint, read_shard_record
 from audiodata.verdicts import judge_clip
@@ -41,6 +42,8 @@ class BuildSettings(NamedTuple):
         "scipy" or "mkl".
     classes : tuple of str
         Their order is the class index.
+    targets : tuple of str
+        Keys of `TARGETS`.
     """
 
     kind: str
@@ -54,6 +57,7 @@ class BuildSettings(NamedTuple):
     features: dict[str, Settings]
     fft: str
     classes: tuple[str, ...]
+    targets: tuple[str, ...]
 
 
 class ShardTask(NamedTuple):
@@ -69,7 +73,7 @@ class ShardTask(NamedTuple):
 
 
 class ShardDraft(NamedTuple):
-    """A shard that may be made before the plan is known: its clips, each with its class index, in the order of its rows."""
+    """A shard that may be made before the plan is known: its clips, each with what is true of it, in the order of its rows."""
 
     root: str
     folder: str
@@ -77,7 +81,7 @@ class ShardDraft(NamedTuple):
     split: str
     settings: BuildSettings
     clean: Any
-    clips: tuple[tuple[ClipSpan, int], ...]
+    clips: tuple[tuple[ClipSpan, Truth], ...]
 
 
 Row = tuple[ExampleSpan, dict[str, np.ndarray]]
@@ -96,7 +100,21 @@ def feature_layouts(settings: BuildSettings) -> dict[str, Layout]:
 TARGETS = {
     "label": Layout((), "int64", (), "class index"),
     "length": Layout((), "int32", (), "samples"),
+    "azimuth_deg": Layout((), "float32", (), "degrees"),
 }
+
+
+def target_layouts(settings: BuildSettings) -> dict[str, Layout]:
+    """Shape, dtype, axes and unit of each target."""
+    return {name: TARGETS[name] for name in settings.targets}
+
+
+def _target_values(example: ExampleSpan, settings: BuildSettings) -> dict[str, float]:
+    azimuth_deg = example.truth.azimuth_deg
+    values = {
+        "label": example.truth.label_index, "length": example.valid, "azimuth_deg": math.nan if azimuth_deg is None else azimuth_deg,
+    }
+    return {name: values[name] for name in settings.targets}
 
 
 def shard_fingerprint(settings: BuildSettings, examples: tuple[ExampleSpan, ...]) -> str:
@@ -104,7 +122,10 @@ def shard_fingerprint(settings: BuildSettings, examples: tuple[ExampleSpan, ...]
     described = settings._asdict() | {"features": {
         name: {"version": FEATURES[name].version, "config": config.model_dump(mode="json")} for name, config in settings.features.items()
     }}
-    inputs = [[example.example_id, example.sha256, *example.clip[2:], *example[3:]] for example in examples]
+    inputs = [
+        [one.example_id, one.sha256, one.clip.start_s, one.clip.duration_s, one.clip.index, one.clip.channels, one.start_sample, one.valid, one.truth]
+        for one in examples
+    ]
     return hash_json({
         "format_version": FORMAT_VERSION, "settings": described, "versions": numeric_versions(settings.fft), "inputs": inputs,
     })
@@ -138,11 +159,11 @@ def _write(path: Path, task: ShardTask) -> ShardRecord:
 def _write_rows(
     path: Path, split: str, fingerprint: str, settings: BuildSettings, rows: Iterable[Row], count: int
 ) -> ShardRecord:
-    layouts = feature_layouts(settings)
-    writer = ShardWriter(path, fingerprint=fingerprint, split=split, features=layouts, targets=TARGETS, examples=count)
+    layouts, targets = feature_layouts(settings), target_layouts(settings)
+    writer = ShardWriter(path, fingerprint=fingerprint, split=split, features=layouts, targets=targets, examples=count)
     with writer:
         for example, features in rows:
-            writer.add(example.example_id, features, {"label": example.label_index, "length": example.valid})
+            writer.add(example.example_id, features, _target_values(example, settings))
     return writer.record
 
 
@@ -170,11 +191,11 @@ def build_ahead(draft: ShardDraft) -> tuple[list[Inspection], ShardRecord | None
         None where there is nothing to write, or more than was drafted.
     """
     inspections, rows = [], []
-    for clip, label_index in draft.clips:
+    for clip, truth in draft.clips:
         found, samples = sources.inspect(draft.settings.kind, Path(draft.root), clip)
         inspections.append(found)
         if samples is not None and judge_clip(found, clip.duration_s, draft.clean, draft.settings.channels)[0] == "ok":
-            rows.extend(_rows_of(clip, label_index, found, samples, draft.settings))
+            rows.extend(_rows_of(clip, truth, found, samples, draft.settings))
         if len(rows) > ROWS_AHEAD * len(draft.clips):
             rows = []
             break
@@ -186,11 +207,11 @@ def build_ahead(draft: ShardDraft) -> tuple[list[Inspection], ShardRecord | None
     return inspections, _write_rows(path, draft.split, fingerprint, draft.settings, rows, len(rows))
 
 
-def _rows_of(clip: ClipSpan, label_index: int, found: Inspection, samples: sources.Samples, settings: BuildSettings) -> Iterator[Row]:
+def _rows_of(clip: ClipSpan, truth: Truth, found: Inspection, samples: sources.Samples, settings: BuildSettings) -> Iterator[Row]:
     prepared = audio.prepare(*samples, sample_rate=settings.sample_rate, channels=settings.channels)
     spans = segment_spans(prepared.shape[1], settings.length, settings.hop, settings.min_fill)
     for number, (start, valid) in enumerate(spans):
-        example = ExampleSpan(f"{clip.clip_id}#{number}", clip, found.sha256, start, valid, label_index)
+        example = ExampleSpan(f"{clip.clip_id}#{number}", clip, found.sha256, start, valid, truth)
         yield example, _features(prepared, example, settings)
 
 

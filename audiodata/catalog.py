@@ -14,10 +14,11 @@ from audiodata.datasets import dataset_settings
 from audiodata.errors import CatalogError
 from audiodata.features import FEATURES
 from audiodata.fingerprint import hash_json
+from audiodata.geometry import SPEED_OF_SOUND_M_S
 from audiodata.settings import Settings, nearest, validated
 
 Split = Literal["train", "val", "test"]
-Share = Field(ge=0.0, le=1.0)
+LARGEST_ARRAY_M = 100.0
 
 
 class AboutSettings(Settings):
@@ -120,6 +121,25 @@ class SegmentSettings(Settings):
         return self
 
 
+class ArraySettings(Settings):
+    """The microphones: ``positions_m`` [x front, y left, z up] of each channel, in the order of the channels; speed of sound.
+
+    They shape no feature; simulations, direction finding without training and pictures need them.
+    """
+
+    positions_m: tuple[tuple[float, float, float], ...] | None = None
+    speed_of_sound_m_s: float = Field(default=SPEED_OF_SOUND_M_S, gt=0)
+
+    @field_validator("positions_m")
+    @classmethod
+    def _differ(cls, value: tuple[tuple[float, float, float], ...] | None) -> tuple[tuple[float, float, float], ...] | None:
+        if value is not None and (len(set(value)) < len(value) or len(value) < 2):
+            raise ValueError("needs at least two positions, no two of them equal")
+        if value is not None and max(abs(number) for position in value for number in position) > LARGEST_ARRAY_M:
+            raise ValueError(f"positions are in metres; a number over {LARGEST_ARRAY_M:g} is none of an array (centimetres?)")
+        return value
+
+
 class ShardSettings(Settings):
     """``examples``: how many are aimed at per shard."""
 
@@ -156,6 +176,7 @@ class Catalog(Settings):
     audio: AudioSettings = AudioSettings()
     clean: CleanSettings = CleanSettings()
     segment: SegmentSettings = SegmentSettings()
+    array: ArraySettings = ArraySettings()
     features: dict[str, Settings]
     shards: ShardSettings = ShardSettings()
     download: DownloadSettings = DownloadSettings()

@@ -37,12 +37,16 @@ COLUMNS = {
     "labels": Column("str", "all labels that the data set gives the clip, joined by ;", ""),
     "published": Column("str", "the data set's own split or fold; empty = none", ""),
     "index": Column("int64", "item inside the file, for files that hold many", 0),
+    "channels": Column("str", "channels of the file to take, counted from 0 and in this order, joined by ,; empty = all", ""),
+    "more_paths": Column("str", "files that hold the clip's further channels, as `path`, joined by |; empty = there are none", ""),
+    "azimuth_deg": Column("float64", "where the sound comes from: 0 front, counter-clockwise, [0, 360); NaN = not known", float("nan")),
     "reason": Column("str", "empty = candidate; else why the catalog leaves it out, a key of `REASONS`", ""),
 }
 
 # absolute, leading out, of another system, or not normal: such a path must never reach the file system
 _UNSAFE_PATH = r"^/|^[A-Za-z]:/|\\|(^|/)\.{1,2}(/|$)|//|/$"
 _CONTROL = r"[\x00-\x1f\x7f]"
+_NOT_CHANNELS = r"^([^0-9]|.*[^0-9,]|.*,,|.*,$)"
 _NEVER_EMPTY = ("clip_id", "path", "recording_id", "group_id")
 
 
@@ -123,11 +127,19 @@ def validate(table: pd.DataFrame, where: str = "clips table") -> None:
     for name in _NEVER_EMPTY:
         _refuse(table, (table[name] == "").to_numpy(), where, name, "is empty")
     _refuse(table, _matching(table["path"], _UNSAFE_PATH), where, "path", "must be relative and lead nowhere but down")
+    _check_further_files(table, where)
     if not table["clip_id"].is_unique:
         _refuse(table, table["clip_id"].duplicated().to_numpy(), where, "clip_id", "stands on an earlier row too")
     _check_numbers(table, where)
     allowed = ["", *(reason for reason, entry in REASONS.items() if entry.kind == "choice")]
     _refuse(table, ~table["reason"].isin(allowed).to_numpy(), where, "reason", "is no reason of choice")
+
+
+def _check_further_files(table: pd.DataFrame, where: str) -> None:
+    """Look at each text once: most tables have the same empty one in every row."""
+    unsafe = [texts for texts in table["more_paths"].unique() if texts and not all(is_safe_path(path) for path in texts.split("|"))]
+    _refuse(table, table["more_paths"].isin(unsafe).to_numpy(), where, "more_paths", "must be relative and lead nowhere but down")
+    _refuse(table, _matching(table["channels"], _NOT_CHANNELS), where, "channels", "must be numbers joined by commas")
 
 
 def _check_numbers(table: pd.DataFrame, where: str) -> None:
@@ -138,6 +150,9 @@ def _check_numbers(table: pd.DataFrame, where: str) -> None:
     bad = ~(np.isnan(durations) | (np.isfinite(durations) & (durations > 0)))
     _refuse(table, bad, where, "duration_s", "must be over 0 s, or NaN")
     _refuse(table, table["index"].to_numpy() < 0, where, "index", "must be at least 0")
+    azimuths = table["azimuth_deg"].to_numpy()
+    bad = ~(np.isnan(azimuths) | ((azimuths >= 0) & (azimuths < 360)))
+    _refuse(table, bad, where, "azimuth_deg", "must be at least 0 and below 360 degrees, or NaN")
 
 
 def _arrow(values: pd.Series) -> pa.LargeStringArray:

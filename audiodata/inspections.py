@@ -11,7 +11,7 @@ import pandas as pd
 
 from audiodata.ledger import ClipRow, Ledger
 from audiodata.records import ClipSpan, Inspection
-from audiodata.sources import file_stamp
+from audiodata.sources import clip_stamp
 
 INSPECTION_VERSION = 1  # raised when what is measured changes, so that remembered inspections are made again
 
@@ -44,13 +44,13 @@ class InspectionStore:
     def recall(self, wanted: Iterable[ClipSpan], root: Path) -> dict[str, Inspection]:
         """Return the inspections of the clips whose span and file are still those that were inspected."""
         remembered = {row.clip_id: row for row in self._ledger.rows()}
-        stamps: dict[str, str] = {}
+        stamps: dict[tuple[str, ...], str] = {}
         known = {}
         for clip in wanted:
-            if clip.path not in stamps:
-                stamps[clip.path] = file_stamp(root / clip.path)
+            if clip.paths not in stamps:
+                stamps[clip.paths] = clip_stamp(root, clip)
             row = remembered.get(clip.clip_id)
-            if row and row.measured.get("key") == _key(clip, stamps[clip.path]):
+            if row and row.measured.get("key") == _key(clip, stamps[clip.paths]):
                 known[clip.clip_id] = Inspection(**{**row.measured["found"], "shape": tuple(row.measured["found"]["shape"])})
         return known
 
@@ -86,7 +86,8 @@ def _row(clip: ClipSpan, found: Inspection) -> ClipRow:
 
 def _key(clip: ClipSpan, stamp: str) -> list:
     """What must be the same for an inspection to hold."""
-    return [INSPECTION_VERSION, stamp, *clip[1:]]
+    span = [list(value) if isinstance(value, tuple) else value for value in clip[1:]]  # as JSON gives it back
+    return [INSPECTION_VERSION, stamp, *span]
 
 
 def verdicts_of_download(root: Path) -> Mapping[str, tuple[str, str, str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import audiodata
-from audiodata.assembly import TARGETS, BuildSettings, feature_layouts
+from audiodata.assembly import BuildSettings, feature_layouts, target_layouts
 from audiodata.features import FEATURES, numeric_versions
 from audiodata.planning import BuildPlan
 from audiodata.shards import (
@@ -26,6 +26,7 @@ from audiodata.shards import (
 EXAMPLE_COLUMNS = [
     "example_id", "clip_id", "group_id", "split", "shard", "row", "start_s", "duration_s", "label", "label_index", "labels",
 ]
+TRUTH_COLUMNS = ("azimuth_deg",)  # where there is such a target
 PACKAGES = ("h5py", "hdf5plugin", "pyarrow", "soundfile", "soxr")
 
 
@@ -47,7 +48,7 @@ def describe(plan: BuildPlan, records: Iterable[ShardRecord]) -> dict[str, Any]:
         "classes": list(settings.classes),
         "audio": {"sample_rate": settings.sample_rate, "channels": settings.channels, "segment_samples": settings.length},
         "features": {name: layout.record() | {"version": FEATURES[name].version} for name, layout in feature_layouts(settings).items()},
-        "targets": {name: layout.record() for name, layout in TARGETS.items()},
+        "targets": {name: layout.record() for name, layout in target_layouts(settings).items()},
         "splits": split_counts(plan.examples, settings.classes),
         "shards": [record._asdict() for record in sorted(records, key=lambda record: record.file)],
         "versions": versions(settings),
@@ -67,8 +68,9 @@ def finish(folder: Path, plan: BuildPlan, records: list[ShardRecord]) -> dict[st
     for path in folder.glob("*.h5"):
         if path.name not in wanted:
             path.unlink()
+    columns = EXAMPLE_COLUMNS + [name for name in TRUTH_COLUMNS if name in plan.settings.targets]
     tables = {
-        EXAMPLES_FILE: write_examples(folder / EXAMPLES_FILE, plan.examples[EXAMPLE_COLUMNS]),
+        EXAMPLES_FILE: write_examples(folder / EXAMPLES_FILE, plan.examples[columns]),
         LEDGER_FILE: write_ledger(folder / LEDGER_FILE, plan.ledger),
     }
     manifest = describe(plan, records) | {"tables": tables}

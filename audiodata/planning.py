@@ -16,7 +16,7 @@ from audiodata.datasets import DATASETS
 from audiodata.errors import CatalogError, MetadataError
 from audiodata.features import at_sample_rate
 from audiodata.layout import cut_segments, place
-from audiodata.records import ClipSpan, ExampleSpan, Inspection
+from audiodata.records import ClipSpan, ExampleSpan, Inspection, Truth
 from audiodata.timing import resampled_length, samples_to_seconds, seconds_to_samples
 from audiodata.verdicts import common_value
 
@@ -66,8 +66,7 @@ def plan_cache(
     fine["samples"] = _lengths(fine["clip_id"], inspections, settings)
     examples = _cut(fine, settings)
     ledger = _reject_uncut(ledger, fine, examples, settings)
-    index = {name: number for number, name in enumerate(settings.classes)}
-    examples["label_index"] = examples["label"].map(index).fillna(-1).astype("int64")
+    examples["label_index"] = _label_indices(examples, settings)
     return BuildPlan(catalog, settings, ledger, place(examples, catalog.shards.examples))
 
 
@@ -85,13 +84,12 @@ def draft_shards(catalog: Catalog, table: pd.DataFrame, root: str, folder: str) 
     settings = _audio_settings(catalog, table, sample_rate, catalog.audio.channels, length)
     clips = table[table["reason"] == ""].copy()
     clips["samples"] = (clips["duration_s"] * sample_rate).fillna(length).astype("int64")
-    index = {name: number for number, name in enumerate(settings.classes)}
-    clips["label_index"] = clips["label"].map(index).fillna(-1).astype("int64")
+    clips["label_index"] = _label_indices(clips, settings)
     placed = place(_cut(clips, settings), catalog.shards.examples).drop_duplicates("clip_id")
     return [
         ShardDraft(
             root, folder, file, rows["split"].iloc[0], settings, catalog.clean,
-            tuple((_clip_span(row), int(row.label_index)) for row in rows.itertuples(index=False)),
+            tuple((_clip_span(row), _truth(row)) for row in rows.itertuples(index=False)),
         )
         for file, rows in placed.groupby("shard", sort=True)
     ]
@@ -111,13 +109,40 @@ def shard_tasks(plan: BuildPlan, root: str, folder: str) -> Iterator[ShardTask]:
         yield ShardTask(root, folder, file, split, shard_fingerprint(plan.settings, examples), plan.settings, examples)
 
 
+def clip_spans(table: pd.DataFrame) -> Iterator[ClipSpan]:
+    """Where the candidates of a clips table lie, ordered by file so that a long recording is read in one go."""
+    wanted = table[table["reason"] == ""].sort_values(["path", "file_start_s", "clip_id"], kind="stable")
+    return (_clip_span(row) for row in _unambiguous(wanted).itertuples(index=False))
+
+
+def _unambiguous(clips: pd.DataFrame) -> pd.DataFrame:
+    """Rename the columns that examples have under the same name, or that named tuples have as methods."""
+    return clips.rename(columns={"duration_s": "clip_duration_s", "index": "index_in_file"})
+
+
 def _clip_span(row: tuple) -> ClipSpan:
-    duration_s = None if pd.isna(row.clip_duration_s) else float(row.clip_duration_s)
-    return ClipSpan(row.clip_id, row.path, float(row.file_start_s), duration_s, int(row.index_in_file))
+    return ClipSpan(
+        row.clip_id,
+        row.path,
+        float(row.file_start_s),
+        None if pd.isna(row.clip_duration_s) else float(row.clip_duration_s),
+        int(row.index_in_file),
+        tuple(int(channel) for channel in row.channels.split(",")) if row.channels else (),
+        tuple(row.more_paths.split("|")) if row.more_paths else (),
+    )
+
+
+def _truth(row: tuple) -> Truth:
+    return Truth(int(row.label_index), None if pd.isna(row.azimuth_deg) else float(row.azimuth_deg))
+
+
+def _label_indices(rows: pd.DataFrame, settings: BuildSettings) -> pd.Series:
+    index = {name: number for number, name in enumerate(settings.classes)}
+    return rows["label"].map(index).fillna(-1).astype("int64")
 
 
 def _example_span(row: tuple) -> ExampleSpan:
-    return ExampleSpan(row.example_id, _clip_span(row), row.sha256, int(row.start_sample), int(row.valid), int(row.label_index))
+    return ExampleSpan(row.example_id, _clip_span(row), row.sha256, int(row.start_sample), int(row.valid), _truth(row))
 
 
 def _resolve(catalog: Catalog, table: pd.DataFrame, clip_ids: pd.Series, inspections: Mapping[str, Inspection]) -> BuildSettings:
@@ -135,11 +160,12 @@ def _kind(catalog: Catalog) -> str:
 
 def _image_settings(catalog: Catalog, table: pd.DataFrame, shape: tuple[int, ...]) -> BuildSettings:
     classes = tuple(class_names(table, catalog.select.classes))
-    return BuildSettings("image", 0, 1, 1, 1, 0.0, shape, "zero", catalog.features, catalog.compute.fft, classes)
+    return BuildSettings("image", 0, 1, 1, 1, 0.0, shape, "zero", catalog.features, catalog.compute.fft, classes, ("label", "length"))
 
 
 def _audio_settings(catalog: Catalog, table: pd.DataFrame, sample_rate: int, channels: int, length: int) -> BuildSettings:
     segment = catalog.segment
+    _check_array(catalog, channels)
     return BuildSettings(
         kind="audio",
         sample_rate=sample_rate,
@@ -152,7 +178,22 @@ def _audio_settings(catalog: Catalog, table: pd.DataFrame, sample_rate: int, cha
         features={name: at_sample_rate(config, sample_rate) for name, config in catalog.features.items()},
         fft=catalog.compute.fft,
         classes=tuple(class_names(table, catalog.select.classes)),
+        targets=_targets(table),
     )
+
+
+def _targets(table: pd.DataFrame) -> tuple[str, ...]:
+    located = table.loc[table["reason"] == "", "azimuth_deg"].notna().any()
+    return ("label", "length", "azimuth_deg") if located else ("label", "length")
+
+
+def _check_array(catalog: Catalog, channels: int) -> None:
+    positions = catalog.array.positions_m
+    if positions is not None and len(positions) != channels:
+        raise CatalogError(
+            f"[array] positions_m has {len(positions)} positions, the clips have {channels} channels; give one position for each channel "
+            "(and `channels` in [audio])"
+        )
 
 
 def _segment_length(catalog: Catalog, clip_ids: pd.Series, inspections: Mapping[str, Inspection], sample_rate: int) -> int:
@@ -177,9 +218,8 @@ def _lengths(clip_ids: pd.Series, inspections: Mapping[str, Inspection], setting
 
 
 def _cut(fine: pd.DataFrame, settings: BuildSettings) -> pd.DataFrame:
-    clips = fine.rename(columns={"duration_s": "clip_duration_s", "index": "index_in_file"})
     return cut_segments(
-        clips, length=settings.length, hop=settings.hop, min_fill=settings.min_fill, sample_rate=settings.sample_rate or 1
+        _unambiguous(fine), length=settings.length, hop=settings.hop, min_fill=settings.min_fill, sample_rate=settings.sample_rate or 1
     )
 
 

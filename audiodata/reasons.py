@@ -68,6 +68,7 @@ REASONS = {
     "too_short": Reason("permanent", "shorter than asked for"),
     "too_long": Reason("permanent", "longer than asked for"),
     "wrong_channels": Reason("permanent", "not the number of channels asked for"),
+    "channels_differ": Reason("permanent", "the files of its channels differ in length or sample rate"),
     "wrong_rate": Reason("permanent", "not the sample rate asked for"),
     # the sound
     "not_finite": Reason("permanent", "has NaN or infinite samples"),

@@ -17,6 +17,10 @@ class ClipSpan(NamedTuple):
         Expected duration; None = to the end of the file.
     index : int
         Item inside the file, for files that hold many (idx images).
+    channels : tuple of int
+        Channels to take, counted from 0 over all files, in this order; empty = all.
+    more_paths : tuple of str
+        Files that hold the clip's further channels.
     """
 
     clip_id: str
@@ -24,6 +28,28 @@ class ClipSpan(NamedTuple):
     start_s: float = 0.0
     duration_s: float | None = None
     index: int = 0
+    channels: tuple[int, ...] = ()
+    more_paths: tuple[str, ...] = ()
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files that the clip is made from."""
+        return (self.path, *self.more_paths)
+
+
+class Truth(NamedTuple):
+    """What is true of a clip, and of all examples cut from it.
+
+    Attributes
+    ----------
+    label_index : int
+        Class index, -1 = none.
+    azimuth_deg : float or None
+        Where the sound comes from, [0, 360); None = not known.
+    """
+
+    label_index: int
+    azimuth_deg: float | None = None
 
 
 class Inspection(NamedTuple):
@@ -72,8 +98,7 @@ class ExampleSpan(NamedTuple):
         Of the clip's bytes when it was inspected.
     start_sample, valid : int
         Start of the segment inside the clip and the samples that the clip fills, at the build's sample rate.
-    label_index : int
-        Class index, -1 = none.
+    truth : Truth
     """
 
     example_id: str
@@ -81,4 +106,4 @@ class ExampleSpan(NamedTuple):
     sha256: str
     start_sample: int
     valid: int
-    label_index: int
+    truth: Truth

@@ -15,7 +15,7 @@ import numpy as np
 from audiodata import audio, cleaning
 from audiodata.datasets.idx_images import read_idx_images
 from audiodata.errors import ClipError, MetadataError
-from audiodata.fingerprint import hash_arrays, hash_file
+from audiodata.fingerprint import hash_arrays, hash_file, hash_json
 from audiodata.records import ClipSpan, Inspection
 
 Samples = tuple[np.ndarray, int]  # decoded array and sample rate (0 for images)
@@ -28,11 +28,11 @@ class Source(NamedTuple):
     describe: Callable[[Path, ClipSpan, Samples], Inspection]
 
 
-def clip_path(root: Path, clip: ClipSpan) -> Path:
+def clip_path(root: Path, path: str) -> Path:
     """Path of a clip's file; a path that leaves the root is a bad table, not a file."""
-    if clip.path.startswith("/") or ".." in Path(clip.path).parts:
-        raise ClipError("missing_file", f"{clip.path}: leaves the data root; paths must be relative and below it")
-    return Path(root) / clip.path
+    if path.startswith("/") or ".." in Path(path).parts:
+        raise ClipError("missing_file", f"{path}: leaves the data root; paths must be relative and below it")
+    return Path(root) / path
 
 
 def file_stamp(path: Path) -> str:
@@ -42,6 +42,11 @@ def file_stamp(path: Path) -> str:
     except OSError:
         return ""
     return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def clip_stamp(root: Path, clip: ClipSpan) -> str:
+    """Stamps of all files of a clip."""
+    return "+".join(file_stamp(Path(root) / path) for path in clip.paths)
 
 
 def inspect(kind: str, root: Path, clip: ClipSpan) -> tuple[Inspection, Samples | None]:
@@ -63,7 +68,7 @@ def inspect(kind: str, root: Path, clip: ClipSpan) -> tuple[Inspection, Samples 
     tuple of array and int, or None
         The decoded samples and their rate; None where there is a reason.
     """
-    stamp = file_stamp(Path(root) / clip.path)
+    stamp = clip_stamp(root, clip)
     try:
         samples = SOURCES[kind].load(root, clip)
         return SOURCES[kind].describe(root, clip, samples), samples
@@ -75,12 +80,11 @@ def inspect(kind: str, root: Path, clip: ClipSpan) -> tuple[Inspection, Samples 
 
 def _describe_audio(root: Path, clip: ClipSpan, samples: Samples) -> Inspection:
     waveform, sample_rate = samples
-    path = clip_path(root, clip)
     found = asdict(cleaning.measure(waveform, sample_rate))
     return Inspection(
         clip.clip_id,
-        stamp=file_stamp(path),
-        sha256=_file_hash(str(path), file_stamp(path)),
+        stamp=clip_stamp(root, clip),
+        sha256=_files_hash(root, clip),
         content_sha256=found.pop("content_sha256"),
         sample_rate=sample_rate,
         channels=waveform.shape[0],
@@ -90,21 +94,41 @@ def _describe_audio(root: Path, clip: ClipSpan, samples: Samples) -> Inspection:
 
 
 def _load_audio(root: Path, clip: ClipSpan) -> tuple[np.ndarray, int]:
-    path = clip_path(root, clip)
-    return audio.read_clip(path, clip.start_s, math.nan if clip.duration_s is None else clip.duration_s, clip.path)
+    duration_s = math.nan if clip.duration_s is None else clip.duration_s
+    parts = [audio.read_clip(clip_path(root, path), clip.start_s, duration_s, path) for path in clip.paths]
+    waveform, sample_rate = parts[0] if len(parts) == 1 else _side_by_side(clip.paths, parts)
+    return _picked(waveform, clip), sample_rate
+
+
+def _side_by_side(paths: tuple[str, ...], parts: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:
+    """Put the channels of several files into one waveform."""
+    first, sample_rate = parts[0]
+    for path, (waveform, rate) in zip(paths, parts, strict=True):
+        if (waveform.shape[1], rate) != (first.shape[1], sample_rate):
+            found, expected = f"{waveform.shape[1]} samples at {rate} Hz", f"{first.shape[1]} at {sample_rate} Hz"
+            raise ClipError("channels_differ", f"{path}: has {found}, {paths[0]} has {expected}; record them together")
+    return np.concatenate([waveform for waveform, _ in parts]), sample_rate
+
+
+def _picked(waveform: np.ndarray, clip: ClipSpan) -> np.ndarray:
+    if not clip.channels:
+        return waveform
+    if max(clip.channels) >= len(waveform):
+        missing = f"channel {max(clip.channels)} (counted from 0) was asked for"
+        raise ClipError("wrong_channels", f"{clip.path}: has {len(waveform)} channels, {missing}")
+    return waveform[list(clip.channels)]
 
 
 def _describe_image(root: Path, clip: ClipSpan, samples: Samples) -> Inspection:
-    path = clip_path(root, clip)
     image, _ = samples
     digest = hash_arrays([("image", image)])
     return Inspection(
-        clip.clip_id, stamp=file_stamp(path), sha256=digest, content_sha256=digest, channels=1, samples=1, shape=image.shape[1:]
+        clip.clip_id, stamp=clip_stamp(root, clip), sha256=digest, content_sha256=digest, channels=1, samples=1, shape=image.shape[1:]
     )
 
 
 def _load_image(root: Path, clip: ClipSpan) -> tuple[np.ndarray, int]:
-    path = clip_path(root, clip)
+    path = clip_path(root, clip.path)
     images = _images(str(path), file_stamp(path))
     if not 0 <= clip.index < len(images):
         raise ClipError("missing_file", f"{clip.path}: has {len(images)} images, number {clip.index} was asked for")
@@ -123,12 +147,18 @@ def _file_hash(path: str, stamp: str) -> str:
     return hash_file(Path(path))
 
 
+def _files_hash(root: Path, clip: ClipSpan) -> str:
+    """Hash of a clip's file, or of the hashes of its files."""
+    files = [clip_path(root, path) for path in clip.paths]
+    hashes = [_file_hash(str(path), file_stamp(path)) for path in files]
+    return hashes[0] if len(hashes) == 1 else hash_json(hashes)
+
+
 def input_hash(kind: str, root: Path, clip: ClipSpan) -> str:
     """SHA-256 of what a clip is made from now, to be compared with its inspection."""
     if kind == "image":
         return hash_arrays([("image", _load_image(root, clip)[0])])
-    path = clip_path(root, clip)
-    return _file_hash(str(path), file_stamp(path))
+    return _files_hash(root, clip)
 
 
 SOURCES = {

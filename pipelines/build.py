@@ -19,9 +19,9 @@ from audiodata.datasets import DATASETS, read_clips
 from audiodata.errors import CacheError, ClipError, MetadataError
 from audiodata.inspections import InspectionStore, verdicts_of_download
 from audiodata.manifest import finish
-from audiodata.planning import BuildPlan, draft_shards, plan_cache, shard_tasks
+from audiodata.planning import BuildPlan, clip_spans, draft_shards, plan_cache, shard_tasks
 from audiodata.progress import Bar
-from audiodata.records import ClipSpan, Inspection
+from audiodata.records import Inspection
 from audiodata.shards import MANIFEST_FILE, ShardRecord, read_manifest, remove_stale_temporaries
 from audiodata.splits import assign_splits, check_leakage
 from audiodata.verdicts import judge
@@ -43,14 +43,6 @@ def read_table(catalog: Catalog, root: Path, limit: int | None = None) -> pd.Dat
     return table if limit is None else limit_clips(table, limit, select.seed)
 
 
-def spans(table: pd.DataFrame) -> Iterator[ClipSpan]:
-    """Where the candidates of a table lie, ordered by file so that a long recording is read in one go."""
-    wanted = table[table["reason"] == ""].sort_values(["path", "file_start_s", "clip_id"], kind="stable")
-    columns = (wanted[name] for name in ("clip_id", "path", "file_start_s", "duration_s", "index"))
-    for clip_id, path, start_s, duration_s, index in zip(*columns, strict=True):
-        yield ClipSpan(clip_id, path, float(start_s), None if pd.isna(duration_s) else float(duration_s), int(index))
-
-
 def build_ahead(
     catalog: Catalog, table: pd.DataFrame, root: Path, out: Path, store: InspectionStore, client: Any
 ) -> dict[str, ShardRecord]:
@@ -61,7 +53,7 @@ def build_ahead(
     dict of str to ShardRecord
         By fingerprint: whether a shard is wanted as it was made is for the plan to say.
     """
-    known = store.recall(spans(table), root)
+    known = store.recall(clip_spans(table), root)
     drafts = draft_shards(catalog, table, str(root), str(out))
     fresh = [draft for draft in drafts if not any(clip.clip_id in known for clip, _ in draft.clips)]
     if fresh:
@@ -77,7 +69,7 @@ def build_ahead(
 
 def inspect_clips(catalog: Catalog, table: pd.DataFrame, root: Path, store: InspectionStore, client: Any) -> dict[str, Inspection]:
     """Inspect the clips whose files have changed since they were last inspected; the others are remembered."""
-    wanted = list(spans(table))
+    wanted = list(clip_spans(table))
     known = store.recall(wanted, root)
     left = [clip for clip in wanted if clip.clip_id not in known]
     kind = DATASETS[catalog.dataset.name].kind
