@@ -13,12 +13,18 @@ import numpy as np
 import pytest
 
 from audiodata.features import extract, kernels
+from audiodata.features.differences import LevelDifferenceConfig, PhaseDifferenceConfig
+from audiodata.features.spatial import GccPhatConfig
 from audiodata.features.spectral import LogMelConfig, MfccConfig
 
 ROOT = Path(__file__).resolve().parents[1]
+FRAMING = {"window_length": 1024, "hop_length": 256}
 CONFIGS = {
+    "gcc_phat": GccPhatConfig(**FRAMING),
+    "level_difference": LevelDifferenceConfig(**FRAMING, n_mels=51),
     "log_mel": LogMelConfig(window_length=1024, hop_length=256, n_mels=51, f_min_hz=250, top_db=80),
     "mfcc": MfccConfig(window_length=400, hop_length=160, n_mels=80, mel_scale="htk"),
+    "phase_difference": PhaseDifferenceConfig(**FRAMING, n_mels=40),
 }
 
 
@@ -31,8 +37,9 @@ def made(seed=0):
 
 
 def digest():
-    """SHA-256 of both features' bytes."""
+    """SHA-256 of the features' bytes."""
     found = extract(made(), 16000, CONFIGS)
+    found["finer"] = extract(made(), 16000, {"gcc_phat": GccPhatConfig(window_length=401, interpolation=4)})["gcc_phat"]
     return hashlib.sha256(b"".join(found[name].tobytes() for name in sorted(found))).hexdigest()
 
 

@@ -10,7 +10,10 @@ import numpy as np
 
 from audiodata.errors import FeatureError
 from audiodata.features.base import Feature, as_waveform, at_sample_rate, check_class
+from audiodata.features.differences import LEVEL_DIFFERENCE, PHASE_DIFFERENCE
 from audiodata.features.image import IMAGE
+from audiodata.features.mtpc import MTPC
+from audiodata.features.spatial import GCC_PHAT
 from audiodata.features.spectral import LOG_MEL, MFCC
 from audiodata.features.stft import analyse, numeric_versions
 from audiodata.settings import Settings
@@ -27,9 +30,13 @@ __all__ = [
 ]
 
 FEATURES: dict[str, Feature] = {
+    "gcc_phat": GCC_PHAT,
     "image": IMAGE,
+    "level_difference": LEVEL_DIFFERENCE,
     "log_mel": LOG_MEL,
     "mfcc": MFCC,
+    "mtpc": MTPC,
+    "phase_difference": PHASE_DIFFERENCE,
 }
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from audiodata.errors import CatalogError, FeatureError
 from audiodata.features.stft import Analysis, Framing
+from audiodata.geometry import pairs
 from audiodata.settings import Settings, validated
 
 CHANNELS_MAX = 64  # more channels than this *and* than samples is an array whose axes are swapped
@@ -24,6 +25,11 @@ class WaveformConfig(Settings):
     """
 
     sample_rate: int | None = Field(default=None, ge=1)
+
+    @property
+    def needs_sample_rate(self) -> bool:
+        """Whether the feature can't be computed without one."""
+        return True
 
 
 class FramedConfig(WaveformConfig):
@@ -136,7 +142,7 @@ def at_sample_rate(config: Config, sample_rate: int | None) -> Config:
     if not isinstance(config, WaveformConfig):
         return config
     name = type(config).__name__
-    if config.sample_rate is None and sample_rate is None:
+    if config.sample_rate is None and sample_rate is None and config.needs_sample_rate:
         raise FeatureError(f"{name}: no sample rate given; pass sample_rate (Hz) with the waveform or in the config")
     if sample_rate is None or config.sample_rate == sample_rate:
         return config
@@ -167,6 +173,13 @@ def check_class(config: Any, config_class: type[Config]) -> Config:
     if type(config) is not config_class:
         raise FeatureError(f"expected a {config_class.__name__}, got {type(config).__name__}")
     return config
+
+
+def check_pairs(name: str, channels: int) -> int:
+    """Return the number of pairs of channels; raise `FeatureError` where there is none."""
+    if channels < 2:
+        raise FeatureError(f"{name}: expected at least 2 channels, got {channels}; set channels to those of the microphones, not to their mean")
+    return len(pairs(channels))
 
 
 def as_waveform(waveform: np.ndarray) -> np.ndarray:

@@ -41,38 +41,42 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @compiled
-def fill_frames(samples, window, frames, hop_length, out):
+def fill_frames(waveform, window, frames, hop_length, out):
     """Write windowed frames, centred on ``frames * hop_length``, zero beyond the waveform's ends.
 
     Parameters
     ----------
-    samples : float32 [sample]
+    waveform : float32 [channel, sample]
     window : float32 or float64 [point]
     frames : int64 [frame]
     hop_length : int
-    out : float32 or float64 [frame, point]
+    out : float32 or float64 [channel, frame, point]
     """
     points = window.size
-    for row in range(frames.size):
-        start = frames[row] * hop_length - points // 2
-        first = min(max(0, -start), points)
-        last = max(first, min(points, samples.size - start))
-        out[row, :first] = 0
-        out[row, last:] = 0
-        source, weight, target = samples[start + first : start + last], window[first:last], out[row, first:last]
-        for point in range(target.size):
-            target[point] = source[point] * weight[point]
+    samples = waveform.shape[1]
+    for channel in range(waveform.shape[0]):
+        for row in range(frames.size):
+            start = frames[row] * hop_length - points // 2
+            first = min(max(0, -start), points)
+            last = max(first, min(points, samples - start))
+            out[channel, row, :first] = 0
+            out[channel, row, last:] = 0
+            source, weight, target = waveform[channel, start + first : start + last], window[first:last], out[channel, row, first:last]
+            for point in range(target.size):
+                target[point] = source[point] * weight[point]
 
 
 @compiled
 def fill_power(spectrum, power, total):
-    """Write squared magnitudes, and per frame their sum over the bins; tell whether all of it is finite.
+    """Write squared magnitudes, and per column their sum over the bins; tell whether all of it is finite.
+
+    A column is one frame of one channel.
 
     Parameters
     ----------
-    spectrum : complex [bin, frame]
-    power : float32 [bin, frame]
-    total : float32 [frame]
+    spectrum : complex [bin, column]
+    power : float32 [bin, column]
+    total : float32 [column]
 
     Returns
     -------
@@ -80,34 +84,34 @@ def fill_power(spectrum, power, total):
     """
     for row in range(power.shape[0]):
         values, squares = spectrum[row], power[row]
-        for frame in range(squares.size):
-            value = values[frame]
-            squares[frame] = value.real * value.real + value.imag * value.imag
+        for column in range(squares.size):
+            value = values[column]
+            squares[column] = value.real * value.real + value.imag * value.imag
     total[:] = 0
     for row in range(power.shape[0]):
         squares = power[row]
-        for frame in range(squares.size):
-            total[frame] += squares[frame]
+        for column in range(squares.size):
+            total[column] += squares[column]
     return math.isfinite(total.sum())
 
 
 @compiled
 def fill_levels(power, total, bank, levels, doubtful):
-    """Write the levels of bands of bins, and mark the frames that float32 is too coarse for.
+    """Write the levels of bands of bins, and mark the columns that float32 is too coarse for.
 
     Level: 10 log10(max(P, 1e-10)) to 1e-5 dB. With P = m 2^e and m in [sqrt(1/2), sqrt(2)), read off the float's bits,
     ln m = 2 artanh s where s = (m - 1) / (m + 1), and five terms of artanh's series (|s| < 0.172) leave 1e-9.
 
     Parameters
     ----------
-    power : float32 [bin, frame]
-    total : float32 [frame]
+    power : float32 [bin, column]
+    total : float32 [column]
         Sum of `power` over the bins.
     bank : FilterBank
         See `audiodata.features.mel.FilterBank`.
-    levels : float32 [frame, band]
+    levels : float32 [column, band]
         In dB.
-    doubtful : bool [frame]
+    doubtful : bool [column]
         Set where some band holds less than its `doubtful_share` of the total.
     """
     band_power = np.empty((levels.shape[1], total.size), np.float32)
@@ -117,22 +121,22 @@ def fill_levels(power, total, bank, levels, doubtful):
         for index in range(bank.offset[band], bank.offset[band + 1]):
             weight = bank.weight[index]
             row = power[bank.first_bin[band] + index - bank.offset[band]]
-            for frame in range(sums.size):
-                sums[frame] += weight * row[frame]
+            for column in range(sums.size):
+                sums[column] += weight * row[column]
         share = bank.doubtful_share[band]
-        for frame in range(sums.size):
-            floored = max(sums[frame], POWER_FLOOR)
-            doubtful[frame] |= floored < share * total[frame]
+        for column in range(sums.size):
+            floored = max(sums[column], POWER_FLOOR)
+            doubtful[column] |= floored < share * total[column]
             bits = np.float32(floored).view(np.int32)
             exponent = (bits - SQRT_HALF_BITS) >> MANTISSA_BITS
             mantissa = np.int32(bits - (exponent << MANTISSA_BITS)).view(np.float32)
             s = (mantissa - ONE) / (mantissa + ONE)
             z = s * s
             series = ONE + z * (THIRD + z * (FIFTH + z * (SEVENTH + z * NINTH)))
-            sums[frame] = DB_PER_HALF_NEPER * s * series + DB_PER_OCTAVE * np.float32(exponent)
-    for frame in range(levels.shape[0]):
+            sums[column] = DB_PER_HALF_NEPER * s * series + DB_PER_OCTAVE * np.float32(exponent)
+    for column in range(levels.shape[0]):
         for band in range(levels.shape[1]):
-            levels[frame, band] = band_power[band, frame]
+            levels[column, band] = band_power[band, column]
 
 
 @compiled

@@ -18,8 +18,8 @@ from audiodata.features.mel import FilterBank, MelScale, filter_bank
 from audiodata.features.stft import Block, Framing, analyse
 
 
-class LogMelConfig(FramedConfig):
-    """Settings of `log_mel`.
+class MelBandsConfig(FramedConfig):
+    """Settings of a feature in mel bands.
 
     Attributes
     ----------
@@ -33,19 +33,15 @@ class LogMelConfig(FramedConfig):
         Upper edge of the last band. Default: the Nyquist frequency.
     mel_scale : str
         ``"slaney"`` or ``"htk"``.
-    top_db : float, optional
-        Levels are raised to at least this many dB below the loudest one of the whole waveform, all channels together.
-        Default: not at all.
     """
 
     n_mels: int = Field(default=128, ge=1)
     f_min_hz: float = Field(default=0.0, ge=0)
     f_max_hz: float | None = None
     mel_scale: MelScale = "slaney"
-    top_db: float | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
-    def _check_band(self) -> "LogMelConfig":
+    def _check_band(self) -> "MelBandsConfig":
         nyquist_hz = math.inf if self.sample_rate is None else self.sample_rate / 2
         f_max_hz = nyquist_hz if self.f_max_hz is None else self.f_max_hz
         if f_max_hz > nyquist_hz:
@@ -53,6 +49,19 @@ class LogMelConfig(FramedConfig):
         if self.f_min_hz >= f_max_hz:
             raise ValueError(f"f_min_hz = {self.f_min_hz:g} is not below f_max_hz = {f_max_hz:g}")
         return self
+
+
+class LogMelConfig(MelBandsConfig):
+    """Settings of `log_mel`: those of mel bands and one more.
+
+    Attributes
+    ----------
+    top_db : float, optional
+        Levels are raised to at least this many dB below the loudest one of the whole waveform, all channels together.
+        Default: not at all.
+    """
+
+    top_db: float | None = Field(default=None, ge=0)
 
 
 class MfccConfig(LogMelConfig):
@@ -86,7 +95,7 @@ class MelLevels:
     precise = False
 
     @classmethod
-    def of(cls, config: LogMelConfig) -> "MelLevels":
+    def of(cls, config: MelBandsConfig) -> "MelLevels":
         """Resolve a config whose sample rate is known; `top_db` and `n_mfcc` come after it."""
         f_max_hz = config.sample_rate / 2 if config.f_max_hz is None else config.f_max_hz
         return cls(config.framing, config.sample_rate, config.n_mels, config.f_min_hz, f_max_hz, config.mel_scale)
@@ -102,8 +111,11 @@ class MelLevels:
 
     def measure(self, block: Block, out: np.ndarray, doubtful: np.ndarray) -> None:
         """Fill `out` [channel, frame, mel] with levels in dB; frames with a band too quiet for float32 are doubtful."""
-        for channel, (power, total) in enumerate(block.powers):
-            kernels.fill_levels(power, total, self.bank, out[channel], doubtful)
+        levels = np.empty((len(out) * block.frames.size, self.n_mels), np.float32)
+        quiet = np.zeros(len(levels), np.bool_)
+        kernels.fill_levels(*block.joint_power, self.bank, levels, quiet)
+        out[:] = levels.reshape(out.shape)
+        doubtful |= quiet.reshape(len(out), -1).any(axis=0)
 
 
 def log_mel(

@@ -126,45 +126,67 @@ def numeric_versions(fft: str = "scipy") -> dict[str, str]:
 class Block:
     """Some frames of a waveform, as every feature sees them.
 
+    What is joint has a column for every frame of every channel, the first channel's first: long rows, for work that knows no channels.
+
     Parameters
     ----------
     frames : int64 [frame]
         Numbers of the frames, ascending.
-    transform : callable
-        ``transform(channel)``: their spectra, [bin, frame].
     channels : int
         Of the waveform.
+    transform : callable
+        ``transform()``: the joint spectrum, complex64 or complex128 [bin, channel * frame].
     """
 
-    def __init__(self, frames: np.ndarray, transform: Callable[[int], np.ndarray], channels: int):
+    def __init__(self, frames: np.ndarray, channels: int, transform: Callable[[], np.ndarray]):
         self.frames = frames
         self.channels = channels
         self._transform = transform
 
+    def part(self, chosen: np.ndarray) -> "Block":
+        """Return the frames for which `chosen` bool [frame] holds, transformed no second time."""
+        if chosen.all():
+            return self
+        return Block(self.frames[chosen], self.channels, lambda: self.joint_spectrum[:, np.tile(chosen, self.channels)])
+
+    @cached_property
+    def joint_spectrum(self) -> np.ndarray:
+        """Complex64 or complex128 [bin, channel * frame]."""
+        return self._transform()
+
+    @cached_property
+    def joint_power(self) -> tuple[np.ndarray, np.ndarray]:
+        """Squared magnitudes, float32 [bin, channel * frame], and their sums over bins, float32 [channel * frame].
+
+        Raises
+        ------
+        FeatureError
+            Not finite: nor was the waveform, or it is beyond 1e15.
+        """
+        power = np.empty(self.joint_spectrum.shape, np.float32)
+        total = np.empty(power.shape[1], np.float32)
+        if not kernels.fill_power(self.joint_spectrum, power, total):
+            raise not_finite()
+        return power, total
+
     @cached_property
     def spectra(self) -> list[np.ndarray]:
         """Per channel complex64 or complex128 [bin, frame]."""
-        return [self._transform(channel) for channel in range(self.channels)]
+        return self._per_channel(self.joint_spectrum)
 
     @cached_property
     def powers(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Per channel what `power_of` tells of `spectra`."""
-        return [power_of(spectrum) for spectrum in self.spectra]
+        """Per channel the squared magnitudes, float32 [bin, frame], and their sums over bins, float32 [frame]."""
+        power, total = self.joint_power
+        return list(zip(self._per_channel(power), total.reshape(self.channels, -1), strict=True))
+
+    def _per_channel(self, joint: np.ndarray) -> list[np.ndarray]:
+        return [np.ascontiguousarray(part) for part in np.split(joint, self.channels, axis=1)]
 
 
-def power_of(spectrum: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Squared magnitudes of a spectrum, float32 [bin, frame], and their sums over bins, float32 [frame].
-
-    Raises
-    ------
-    FeatureError
-        Not finite: nor was the waveform, or it is beyond 1e15.
-    """
-    power = np.empty(spectrum.shape, np.float32)
-    total = np.empty(spectrum.shape[1], np.float32)
-    if not kernels.fill_power(spectrum, power, total):
-        raise FeatureError("waveform: some samples are not finite, or so large that their power exceeds float32; clean it first")
-    return power, total
+def not_finite() -> FeatureError:
+    """Return the error for a waveform whose power is not finite."""
+    return FeatureError("waveform: some samples are not finite, or so large that their power exceeds float32; clean it first")
 
 
 class Analysis(Protocol):
@@ -217,9 +239,7 @@ def analyse(waveform: np.ndarray, analyses: Iterable[Analysis], fft: str = "scip
         groups.setdefault(analysis.framing, {}).setdefault(analysis, np.empty(shape, np.float32))
     for framing, group in groups.items():
         doubtful = _analyse_fast(waveform, framing, group, fft)
-        for analysis, measured in group.items():
-            if doubtful[analysis].any():
-                _analyse_again(waveform, analysis, measured, doubtful[analysis], fft)
+        _analyse_again(waveform, framing, group, doubtful, fft)
     return {analysis: measured for group in groups.values() for analysis, measured in group.items()}
 
 
@@ -238,12 +258,16 @@ def _analyse_fast(waveform: np.ndarray, framing: Framing, group: dict[Analysis, 
     return doubtful
 
 
-def _analyse_again(waveform: np.ndarray, analysis: Analysis, measured: np.ndarray, doubtful: np.ndarray, fft: str) -> None:
-    """Measure the doubtful frames in float64."""
-    for block in blocks(waveform, analysis.framing, np.flatnonzero(doubtful), np.float64, fft):
-        again = np.empty(analysis.shape(len(waveform), block.frames.size), np.float32)
-        analysis.measure(block, again, np.zeros(block.frames.size, np.bool_))
-        measured[:, block.frames] = again
+def _analyse_again(waveform: np.ndarray, framing: Framing, group: dict[Analysis, np.ndarray], doubtful: dict[Analysis, np.ndarray], fft: str) -> None:
+    """Measure in float64 the frames that each analysis wants again; what several want is transformed once."""
+    wanted = np.flatnonzero(np.any(list(doubtful.values()), axis=0))
+    for block in blocks(waveform, framing, wanted, np.float64, fft):
+        for analysis, measured in group.items():
+            part = block.part(doubtful[analysis][block.frames])
+            again = np.empty(analysis.shape(len(waveform), part.frames.size), np.float32)
+            if part.frames.size:
+                analysis.measure(part, again, np.zeros(part.frames.size, np.bool_))
+                measured[:, part.frames] = again
 
 
 def blocks(waveform: np.ndarray, framing: Framing, frames: np.ndarray, dtype: type, fft: str) -> Iterator[Block]:
@@ -264,16 +288,16 @@ def blocks(waveform: np.ndarray, framing: Framing, frames: np.ndarray, dtype: ty
     rfft = fft_backend(fft).load()
     window = hann_window(framing, dtype)
 
-    def transform(channel: int, numbers: np.ndarray) -> np.ndarray:
-        windowed = np.empty((numbers.size, framing.n_fft), dtype)
-        kernels.fill_frames(waveform[channel], window, numbers, framing.hop_length, windowed)
+    def transform(numbers: np.ndarray) -> np.ndarray:
+        windowed = np.empty((len(waveform), numbers.size, framing.n_fft), dtype)
+        kernels.fill_frames(waveform, window, numbers, framing.hop_length, windowed)
         # Along the first axis of the transposed frames, the FFT turns [frame, point] into [bin, frame] at no cost.
-        return rfft(windowed.T)
+        return rfft(windowed.reshape(-1, framing.n_fft).T)
 
     step = min(max(BLOCK_SAMPLES // (framing.n_fft * len(waveform)), BLOCK_FRAMES_MIN), BLOCK_FRAMES_MAX)
     for first in range(0, frames.size, step):
         numbers = frames[first : first + step]
-        yield Block(numbers, partial(transform, numbers=numbers), len(waveform))
+        yield Block(numbers, len(waveform), partial(transform, numbers))
 
 
 def stft(waveform: np.ndarray, framing: Framing, fft: str = "scipy") -> np.ndarray:
@@ -295,6 +319,5 @@ def stft(waveform: np.ndarray, framing: Framing, fft: str = "scipy") -> np.ndarr
     frames = np.arange(framing.frames(waveform.shape[1]))
     spectra = np.empty((len(waveform), frames.size, framing.bins), np.complex128)
     for block in blocks(waveform, framing, frames, np.float64, fft):
-        for channel, spectrum in enumerate(block.spectra):
-            spectra[channel, block.frames] = spectrum.T
+        spectra[:, block.frames] = block.joint_spectrum.reshape(framing.bins, len(waveform), -1).transpose(1, 2, 0)
     return spectra
