@@ -32,6 +32,7 @@ __all__ = [
     "resample",
     "segments",
     "write_flac",
+    "write_wav",
 ]
 
 logger = logging.getLogger(__name__)
@@ -275,9 +276,44 @@ def write_flac(path: Path, waveform: np.ndarray, sample_rate: int, subtype: str 
     steps = _quantised(waveform, subtype, path.name)
     content = _flac_content(steps, sample_rate, subtype, path.name)
     _store(path, content, steps, sample_rate)
+    return _count_beyond(waveform, path.name)
+
+
+def write_wav(path: Path, waveform: np.ndarray, sample_rate: int, subtype: str = "PCM_16", comment: str = "") -> int:
+    """Write a waveform as WAV, in the way of `write_flac` and with any number of channels.
+
+    Parameters
+    ----------
+    path, waveform, sample_rate, subtype
+        As for `write_flac`.
+    comment : str
+        A note for the header.
+
+    Returns
+    -------
+    int
+        Samples that were beyond full scale.
+
+    Raises
+    ------
+    ClipError, EnvironmentFault
+        As `write_flac`.
+    """
+    path = Path(path)
+    steps = _quantised(waveform, subtype, path.name)
+    content = BytesIO()
+    with sf.SoundFile(content, "w", sample_rate, steps.shape[1], subtype, format="WAV") as file:
+        if comment:
+            file.comment = comment
+        file.write(steps)
+    _store(path, content.getvalue(), steps, sample_rate)
+    return _count_beyond(waveform, path.name)
+
+
+def _count_beyond(waveform: np.ndarray, name: str) -> int:
     beyond = int(np.count_nonzero(np.abs(waveform) > 1.0))
     if beyond:
-        logger.info("%s: %d samples beyond full scale were clipped", path.name, beyond)
+        logger.info("%s: %d samples beyond full scale were clipped", name, beyond)
     return beyond
 
 

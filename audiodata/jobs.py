@@ -18,6 +18,8 @@ from audiodata.reasons import REASONS
 from audiodata.records import ClipSpan, Inspection
 from audiodata.resolve import Source, resolve, video_url
 from audiodata.shards import ShardRecord
+from audiodata.simulation import SimulatedFile, SoundTask
+from audiodata.simulation import simulate_sound as simulate_one_sound
 
 
 class InspectTask(NamedTuple):
@@ -44,6 +46,11 @@ def build_shard(task: assembly.ShardTask) -> ShardRecord | ClipError:
         return assembly.build_shard(task)
     except ClipError as error:
         return error
+
+
+def simulate_sound(task: SoundTask) -> list[SimulatedFile]:
+    """Place one sound at its azimuths; one row a file, in order, a sound that can't be used having its reason in each."""
+    return simulate_one_sound(task)
 
 
 def download_video(task: VideoTask) -> list[ClipRow]:

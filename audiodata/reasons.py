@@ -35,6 +35,8 @@ REASONS = {
     "other_class": Reason("choice", "none of its labels is under a chosen class"),
     "several_classes": Reason("choice", "its labels reach more than one of the chosen classes"),
     "low_quality": Reason("choice", "the label quality of its class is under the threshold"),
+    "overlapping": Reason("choice", "another event of its recording sounds at the same time"),
+    "empty_event": Reason("choice", "its annotation gives it no length"),
     "over_per_class": Reason("choice", "its class already has the number of clips asked for"),
     "over_limit": Reason("choice", "beyond the limit asked for on the command line"),
     # the video, at its platform

@@ -1,4 +1,4 @@
-"""``python -m pipelines``: download clips, build caches, run the demo."""
+"""``python -m pipelines``: download or simulate clips, build caches, run the demo."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +10,15 @@ from audiodata.console import out, print_table, run_door
 from audiodata.errors import EnvironmentFault
 from audiodata.planning import BuildPlan, summary
 from audiodata.resolve import YOUTUBE
+from audiodata.settings import nearest
 from pipelines import build as build_pipeline
 from pipelines import download as download_pipeline
+from pipelines import simulate as simulate_pipeline
 from pipelines.cluster import connect
-from pipelines.demo import run_demo
+from pipelines.demo import DEMOS, run_demo
 
 app = typer.Typer(
-    help="Download clips, build feature caches, run the demo.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    help="Download or simulate clips, build feature caches, run the demo.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
 CatalogArgument = Annotated[str, typer.Argument(help="A catalog (TOML file) or the name of one that comes with the project.")]
@@ -29,11 +31,14 @@ WorkersOption = Annotated[
 @app.command()
 def demo(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")],
+    kind: Annotated[str, typer.Option(help=f"Which chain: {' or '.join(DEMOS)}.")] = "classes",
     workers: WorkersOption = None,
     seed: Annotated[int, typer.Option(help="Seed of the sounds and of the training.")] = 0,
 ) -> None:
     """Run the whole chain on sounds made here: build, verify, train, evaluate, report. No network."""
-    run_demo(out_folder, workers, seed)
+    if kind not in DEMOS:
+        raise EnvironmentFault(f"--kind {kind}: unknown{nearest(kind, list(DEMOS))}")
+    run_demo(kind, out_folder, workers, seed)
 
 
 @app.command()
@@ -84,6 +89,20 @@ def download(
             interval_s=interval, existing=existing or (), extractor_args=extractor_args or (), client=client, workers=workers,
         )
     raise typer.Exit(code)
+
+
+@app.command()
+def simulate(
+    catalog: CatalogArgument,
+    data: DataOption,
+    workers: WorkersOption = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many sounds, balanced over the classes.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and count; make nothing.")] = False,
+) -> None:
+    """Place the sounds that a catalog names round its microphones; what is there and unchanged is kept. Then build with the same catalog."""
+    settings = load_catalog(catalog)
+    with connect(workers) as client:
+        raise typer.Exit(simulate_pipeline.simulate(settings, data, client, limit, dry_run))
 
 
 def _print_plan(planned: BuildPlan) -> None:

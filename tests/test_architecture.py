@@ -13,11 +13,11 @@ DOORS = {"audiodata": {"audiodata"}, "pipelines": {"audiodata", "pipelines"}, "m
 ORDER = [
     "errors", "reasons", "timing", "geometry", "records", "settings", "fingerprint",
     "clips", "splits", "datasets",
-    "features", "ffmpeg", "containers", "decoding", "audio", "cleaning",
-    "catalog", "ledger", "sources", "inspections", "verdicts",
-    "shards", "layout", "assembly", "planning", "manifest",
+    "features", "localization", "ffmpeg", "containers", "decoding", "audio", "cleaning", "sources", "shards", "simulation", "noise_bank", "mixing",
+    "catalog", "ledger", "inspections", "verdicts",
+    "layout", "assembly", "planning", "manifest", "noise_list", "originals",
     "download_errors", "resolve", "fetch", "download", "existing", "jobs",
-    "torch_dataset", "pictures", "report", "doctor", "console", "progress", "__main__",
+    "torch_dataset", "pictures", "spatial_pictures", "page", "spatial_report", "report", "doctor", "console", "progress", "__main__",
 ]
 HEAVY = {"torch", "dask", "librosa", "yt_dlp", "lightning", "matplotlib"}
 

@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from audiodata.clips import sample_per_class
-from audiodata.datasets import audioset, folder, idx_images
+from audiodata.datasets import array_folder, audioset, dcase2019_part, folder, idx_images, simulated_array, sloclas
 from audiodata.errors import CatalogError
 from audiodata.settings import Settings, nearest, validated
 
@@ -64,6 +64,30 @@ DATASETS: dict[str, DataSet] = {
         idx_images.read_clips,
         "image",
         "images in idx files: MNIST and its kin",
+    ),
+    "array_folder": DataSet(
+        array_folder.ArrayFolderSettings,
+        array_folder.read_clips,
+        "audio",
+        "your own recordings of a microphone array: a CSV with an azimuth for each clip",
+    ),
+    "dcase2019_part": DataSet(
+        dcase2019_part.Dcase2019PartSettings,
+        dcase2019_part.read_clips,
+        "audio",
+        "TAU Spatial Sound Events 2019: the events that sound alone, with their azimuths",
+    ),
+    "sloclas": DataSet(
+        sloclas.SLoClasSettings,
+        sloclas.read_clips,
+        "audio",
+        "SLoClas: sounds of ten classes from 72 azimuths on four microphones, and outdoor noises",
+    ),
+    "simulated_array": DataSet(
+        simulated_array.SimulatedArraySettings,
+        simulated_array.read_clips,
+        "audio",
+        "mono sounds of any other data set, placed round an array by `pipelines simulate`",
     ),
 }
 

@@ -86,10 +86,21 @@ def read_table_clips(settings: TableColumns, path: Path, folder: Path) -> dict[s
     MetadataError
         Names the file, and the column (with those that are there) or the line.
     """
-    rows = read_rows(path, settings.separator)
+    rows = read_filled_rows(path, settings.separator)
+    return clips_of(settings, rows, folder) | {"labels": _filled(rows, _required(settings, rows, "class_column"), "class")}
+
+
+def read_filled_rows(path: Path, separator: str | None) -> Rows:
+    """Read a table that must have rows; see `read_rows`."""
+    rows = read_rows(path, separator)
     if not len(rows):
         raise MetadataError(f"{path}: has no rows below its header")
-    files = _files(settings, rows, folder)
+    return rows
+
+
+def clips_of(settings: TableColumns, rows: Rows, folder: Path) -> dict[str, Sequence]:
+    """Return what `read_table_clips` does, but the classes, of rows that have been read."""
+    files = column_files(settings, rows, _required(settings, rows, "file_column"), folder)
     starts, durations = _times(settings, rows)
     stems = [posixpath.splitext(file)[0] for file in files]
     groups = _optional(settings, rows, "group_column")
@@ -101,19 +112,30 @@ def read_table_clips(settings: TableColumns, path: Path, folder: Path) -> dict[s
         "start_s": starts,
         "file_start_s": starts,
         "duration_s": durations,
-        "labels": _filled(rows, _required(settings, rows, "class_column"), "class"),
         "published": _optional(settings, rows, "split_column"),
     }
+
+
+def class_column(settings: TableColumns, rows: Rows) -> list[str] | None:
+    """Return the class of each row, or None where the table has no such column."""
+    if settings.class_column is None and _usual(rows, "class_column") is None:
+        return None
+    return _filled(rows, _required(settings, rows, "class_column"), "class")
 
 
 def _required(settings: TableColumns, rows: Rows, key: str) -> list[str]:
     name = getattr(settings, key) or _usual(rows, key)
     if name is None:
-        raise MetadataError(
-            f"{rows.path}: no column has one of the usual names ({', '.join(USUAL_NAMES[key])}); name it by `{key}` in "
-            f"[dataset]; columns: {', '.join(rows.columns)}"
-        )
+        raise no_usual_column(rows, key, USUAL_NAMES[key])
     return rows.column(name, key)
+
+
+def no_usual_column(rows: Rows, key: str, usual: Sequence[str]) -> MetadataError:
+    """Make the error of a table in which no column has a name by which it would be found."""
+    return MetadataError(
+        f"{rows.path}: no column has one of the usual names ({', '.join(usual)}); name it by `{key}` in "
+        f"[dataset]; columns: {', '.join(rows.columns)}"
+    )
 
 
 def _optional(settings: TableColumns, rows: Rows, key: str) -> list[str]:
@@ -122,8 +144,13 @@ def _optional(settings: TableColumns, rows: Rows, key: str) -> list[str]:
 
 
 def _usual(rows: Rows, key: str) -> str | None:
+    return first_named(rows, USUAL_NAMES[key])
+
+
+def first_named(rows: Rows, names: Sequence[str]) -> str | None:
+    """Return the column that has the first of some names, in any case, that any column has."""
     by_lower_case = {name.lower(): name for name in reversed(rows.columns)}
-    return next((by_lower_case[usual] for usual in USUAL_NAMES[key] if usual in by_lower_case), None)
+    return next((by_lower_case[name] for name in names if name in by_lower_case), None)
 
 
 def _filled(rows: Rows, values: list[str], what: str) -> list[str]:
@@ -133,9 +160,10 @@ def _filled(rows: Rows, values: list[str], what: str) -> list[str]:
     return values
 
 
-def _files(settings: TableColumns, rows: Rows, folder: Path) -> list[str]:
+def column_files(settings: TableColumns, rows: Rows, values: list[str], folder: Path) -> list[str]:
+    """Return the files that a column names, as normal paths below a folder; a row without one, or with one elsewhere, is refused."""
     files = []
-    for row, value in enumerate(_filled(rows, _required(settings, rows, "file_column"), "file")):
+    for row, value in enumerate(_filled(rows, values, "file")):
         file = _below(value + settings.file_suffix, folder)
         if file is None:
             raise rows.error(row, f"file {shown(value)} leaves {folder}; files must lie below it")
