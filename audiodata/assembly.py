@@ -12,10 +12,51 @@ from audiodata.errors import CacheError, ClipError
 from audiodata.features import FEATURES, extract, extract_image, feature_shape, numeric_versions
 from audiodata.fingerprint import hash_json
 from audiodata.layout import segment_spans
+from audiodata.mixing import NoiseSettings, add_noise
+from audiodata.noise_bank import NoiseBank, NoiseRecording
 from audiodata.records import ClipSpan, ExampleSpan, Inspection, Truth
 from audiodata.settings import Settings
 from audiodata.shards import FORMAT_VERSION, Layout, ShardRecord, ShardWriter, read_fingerprint, read_shard_record
 from audiodata.verdicts import judge_clip
+
+
+class AddedNoise(NamedTuple):
+    """What a catalog's ``[noise]`` comes to.
+
+    Attributes
+    ----------
+    settings : NoiseSettings
+    recordings : tuple of NoiseRecording
+        Empty for noise that is made.
+    positions_m : tuple or None
+        Of the microphones.
+    speed_m_s : float
+        Of sound.
+    """
+
+    settings: NoiseSettings
+    recordings: tuple[NoiseRecording, ...]
+    positions_m: tuple[tuple[float, float, float], ...] | None
+    speed_m_s: float
+
+    def add(self, root: Path, waveform: np.ndarray, example: ExampleSpan, sample_rate: int) -> np.ndarray:
+        """Give an example ``[channel, sample]`` its noise."""
+        return add_noise(
+            self.settings,
+            waveform,
+            example.example_id,
+            sample_rate,
+            valid=example.valid,
+            positions_m=self.positions_m,
+            source_azimuth_deg=example.truth.azimuth_deg,
+            bank=NoiseBank(root, self.recordings) if self.recordings else None,
+            speed_m_s=self.speed_m_s,
+        )
+
+    def described(self) -> dict[str, Any]:
+        """What of it shapes the numbers, for a fingerprint: a recording by its content and not by its name."""
+        recordings = [[one.clip.start_s, one.clip.duration_s, one.clip.channels, *one[1:]] for one in self.recordings]
+        return self._asdict() | {"settings": self.settings.model_dump(mode="json"), "recordings": recordings}
 
 
 class BuildSettings(NamedTuple):
@@ -44,6 +85,7 @@ class BuildSettings(NamedTuple):
         Their order is the class index.
     targets : tuple of str
         Keys of `TARGETS`.
+    noise : AddedNoise or None
     """
 
     kind: str
@@ -58,6 +100,11 @@ class BuildSettings(NamedTuple):
     fft: str
     classes: tuple[str, ...]
     targets: tuple[str, ...]
+    noise: AddedNoise | None = None
+
+    def of_split(self, split: str) -> "BuildSettings":
+        """Settings of one split's shards: those without noise where the split gets none."""
+        return self if self.noise is None or split in self.noise.settings.splits else self._replace(noise=None)
 
 
 class ShardTask(NamedTuple):
@@ -121,7 +168,7 @@ def shard_fingerprint(settings: BuildSettings, examples: tuple[ExampleSpan, ...]
     """Hash of all that a shard's bytes depend on: format, settings, code and package versions, and every input."""
     described = settings._asdict() | {"features": {
         name: {"version": FEATURES[name].version, "config": config.model_dump(mode="json")} for name, config in settings.features.items()
-    }}
+    }, "noise": settings.noise and settings.noise.described()}
     inputs = [
         [one.example_id, one.sha256, one.clip.start_s, one.clip.duration_s, one.clip.index, one.clip.channels, one.start_sample, one.valid, one.truth]
         for one in examples
@@ -168,13 +215,9 @@ def _write_rows(
 
 
 def _rows(task: ShardTask) -> Iterator[Row]:
-    """Make the rows in order; the segments of one clip follow each other, so it is decoded once."""
-    root, settings = Path(task.root), task.settings
-    clip: ClipSpan | None = None
-    for example in task.examples:
-        if example.clip != clip:
-            clip, prepared = example.clip, _prepare(root, example, settings)
-        yield example, _features(prepared, example, settings)
+    """Make the rows in order."""
+    for example, waveform in example_waveforms(Path(task.root), task.examples, task.settings):
+        yield example, _features(waveform, task.settings)
 
 
 def build_ahead(draft: ShardDraft) -> tuple[list[Inspection], ShardRecord | None]:
@@ -195,7 +238,7 @@ def build_ahead(draft: ShardDraft) -> tuple[list[Inspection], ShardRecord | None
         found, samples = sources.inspect(draft.settings.kind, Path(draft.root), clip)
         inspections.append(found)
         if samples is not None and judge_clip(found, clip.duration_s, draft.clean, draft.settings.channels)[0] == "ok":
-            rows.extend(_rows_of(clip, truth, found, samples, draft.settings))
+            rows.extend(_rows_of(draft, clip, truth, found, samples))
         if len(rows) > ROWS_AHEAD * len(draft.clips):
             rows = []
             break
@@ -207,12 +250,13 @@ def build_ahead(draft: ShardDraft) -> tuple[list[Inspection], ShardRecord | None
     return inspections, _write_rows(path, draft.split, fingerprint, draft.settings, rows, len(rows))
 
 
-def _rows_of(clip: ClipSpan, truth: Truth, found: Inspection, samples: sources.Samples, settings: BuildSettings) -> Iterator[Row]:
+def _rows_of(draft: ShardDraft, clip: ClipSpan, truth: Truth, found: Inspection, samples: sources.Samples) -> Iterator[Row]:
+    settings = draft.settings
     prepared = audio.prepare(*samples, sample_rate=settings.sample_rate, channels=settings.channels)
     spans = segment_spans(prepared.shape[1], settings.length, settings.hop, settings.min_fill)
     for number, (start, valid) in enumerate(spans):
         example = ExampleSpan(f"{clip.clip_id}#{number}", clip, found.sha256, start, valid, truth)
-        yield example, _features(prepared, example, settings)
+        yield example, _features(_segment(Path(draft.root), prepared, example, settings), settings)
 
 
 def _prepare(root: Path, example: ExampleSpan, settings: BuildSettings) -> np.ndarray:
@@ -225,11 +269,46 @@ def _prepare(root: Path, example: ExampleSpan, settings: BuildSettings) -> np.nd
     return audio.prepare(samples, sample_rate, sample_rate=settings.sample_rate, channels=settings.channels)
 
 
-def _features(prepared: np.ndarray, example: ExampleSpan, settings: BuildSettings) -> dict[str, Any]:
+def _segment(root: Path, prepared: np.ndarray, example: ExampleSpan, settings: BuildSettings) -> np.ndarray:
+    """Cut an example out of its clip, fill it up and give it its noise; an image is an example."""
     if settings.kind == "image":
-        return extract_image(prepared, settings.features)
+        return prepared
     segment = prepared[:, example.start_sample : example.start_sample + settings.length]
     if segment.shape[1] != example.valid:
         raise ClipError("unreadable", f"{example.clip.path}: has {segment.shape[1]} samples at {example.start_sample}, "
                                       f"{example.valid} were inspected; run the build again")
-    return extract(audio.fill(segment, settings.length, settings.short), settings.sample_rate, settings.features, fft=settings.fft)
+    filled = audio.fill(segment, settings.length, settings.short)
+    return filled if settings.noise is None else settings.noise.add(root, filled, example, settings.sample_rate)
+
+
+def _features(waveform: np.ndarray, settings: BuildSettings) -> dict[str, Any]:
+    if settings.kind == "image":
+        return extract_image(waveform, settings.features)
+    return extract(waveform, settings.sample_rate, settings.features, fft=settings.fft)
+
+
+def example_waveforms(root: Path, examples: Iterable[ExampleSpan], settings: BuildSettings) -> Iterator[tuple[ExampleSpan, np.ndarray]]:
+    """Make what features are computed from; where segments of one clip follow each other, it is decoded once.
+
+    Parameters
+    ----------
+    root : Path
+        The data root.
+    examples : iterable of ExampleSpan
+    settings : BuildSettings
+
+    Yields
+    ------
+    ExampleSpan, array
+        Each example with its waveform, float32 [channel, sample], or its image [channel, row, column].
+
+    Raises
+    ------
+    ClipError
+        A file has changed or gone since it was inspected.
+    """
+    clip: ClipSpan | None = None
+    for example in examples:
+        if example.clip != clip:
+            clip, prepared = example.clip, _prepare(root, example, settings)
+        yield example, _segment(root, prepared, example, settings)

@@ -15,6 +15,7 @@ from audiodata.errors import CatalogError
 from audiodata.features import FEATURES
 from audiodata.fingerprint import hash_json
 from audiodata.geometry import SPEED_OF_SOUND_M_S
+from audiodata.mixing import PLACED, NoiseSettings
 from audiodata.settings import Settings, nearest, validated
 
 Split = Literal["train", "val", "test"]
@@ -177,10 +178,17 @@ class Catalog(Settings):
     clean: CleanSettings = CleanSettings()
     segment: SegmentSettings = SegmentSettings()
     array: ArraySettings = ArraySettings()
+    noise: NoiseSettings | None = None
     features: dict[str, Settings]
     shards: ShardSettings = ShardSettings()
     download: DownloadSettings = DownloadSettings()
     compute: ComputeSettings = ComputeSettings()
+
+    @model_validator(mode="after")
+    def _placed_noise_needs_places(self) -> "Catalog":
+        if self.noise and self.noise.kind in PLACED and self.array.positions_m is None:
+            raise ValueError(f'[noise] kind = "{self.noise.kind}" needs the positions of the microphones: `positions_m` in [array]')
+        return self
 
     def resolved(self) -> dict[str, Any]:
         """Return every setting with its default filled in, ready for JSON."""

@@ -9,13 +9,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from audiodata.assembly import BuildSettings, ShardDraft, ShardTask, shard_fingerprint
+from audiodata.assembly import AddedNoise, BuildSettings, ShardDraft, ShardTask, shard_fingerprint
 from audiodata.catalog import Catalog
 from audiodata.clips import class_names
 from audiodata.datasets import DATASETS
 from audiodata.errors import CatalogError, MetadataError
 from audiodata.features import at_sample_rate
 from audiodata.layout import cut_segments, place
+from audiodata.noise_bank import NoiseRecording
 from audiodata.records import ClipSpan, ExampleSpan, Inspection, Truth
 from audiodata.timing import resampled_length, samples_to_seconds, seconds_to_samples
 from audiodata.verdicts import common_value
@@ -43,7 +44,11 @@ class BuildPlan(NamedTuple):
 
 
 def plan_cache(
-    catalog: Catalog, table: pd.DataFrame, inspections: Mapping[str, Inspection], verdicts: pd.DataFrame
+    catalog: Catalog,
+    table: pd.DataFrame,
+    inspections: Mapping[str, Inspection],
+    verdicts: pd.DataFrame,
+    recordings: tuple[NoiseRecording, ...] = (),
 ) -> BuildPlan:
     """Decide what the cache holds.
 
@@ -56,12 +61,14 @@ def plan_cache(
         By clip id, for every candidate.
     verdicts : DataFrame
         Of `audiodata.verdicts.judge`.
+    recordings : tuple of NoiseRecording
+        What the catalog's ``[noise]`` names.
     """
     ledger = verdicts.copy()
     fine = table[(ledger["status"] == "ok").to_numpy()].copy()
     if fine.empty:
         raise MetadataError(f"no clip is fit for use ({summary(ledger)}); check the data root and the catalog's [select] and [clean]")
-    settings = _resolve(catalog, table, fine["clip_id"], inspections)
+    settings = _resolve(catalog, table, fine["clip_id"], inspections)._replace(noise=_noise(catalog, recordings))
     fine["sha256"] = [inspections[clip_id].sha256 for clip_id in fine["clip_id"]]
     fine["samples"] = _lengths(fine["clip_id"], inspections, settings)
     examples = _cut(fine, settings)
@@ -70,7 +77,9 @@ def plan_cache(
     return BuildPlan(catalog, settings, ledger, place(examples, catalog.shards.examples))
 
 
-def draft_shards(catalog: Catalog, table: pd.DataFrame, root: str, folder: str) -> list[ShardDraft]:
+def draft_shards(
+    catalog: Catalog, table: pd.DataFrame, root: str, folder: str, recordings: tuple[NoiseRecording, ...] = ()
+) -> list[ShardDraft]:
     """Guess the shards of a plan from the table alone, so that clips can be inspected and made into examples in one pass.
 
     Possible where the catalog leaves nothing to the files: sound, with its rate, channels and segment length. The guess is that every
@@ -81,14 +90,14 @@ def draft_shards(catalog: Catalog, table: pd.DataFrame, root: str, folder: str) 
         return []
     sample_rate = catalog.audio.sample_rate
     length = seconds_to_samples(catalog.segment.length_s, sample_rate)
-    settings = _audio_settings(catalog, table, sample_rate, catalog.audio.channels, length)
+    settings = _audio_settings(catalog, table, sample_rate, catalog.audio.channels, length)._replace(noise=_noise(catalog, recordings))
     clips = table[table["reason"] == ""].copy()
     clips["samples"] = (clips["duration_s"] * sample_rate).fillna(length).astype("int64")
     clips["label_index"] = _label_indices(clips, settings)
     placed = place(_cut(clips, settings), catalog.shards.examples).drop_duplicates("clip_id")
     return [
         ShardDraft(
-            root, folder, file, rows["split"].iloc[0], settings, catalog.clean,
+            root, folder, file, rows["split"].iloc[0], settings.of_split(rows["split"].iloc[0]), catalog.clean,
             tuple((_clip_span(row), _truth(row)) for row in rows.itertuples(index=False)),
         )
         for file, rows in placed.groupby("shard", sort=True)
@@ -106,7 +115,8 @@ def shard_tasks(plan: BuildPlan, root: str, folder: str) -> Iterator[ShardTask]:
     for file, rows in plan.examples.groupby("shard", sort=True):
         examples = tuple(_example_span(row) for row in rows.itertuples(index=False))
         split = rows["split"].iloc[0]
-        yield ShardTask(root, folder, file, split, shard_fingerprint(plan.settings, examples), plan.settings, examples)
+        settings = plan.settings.of_split(split)
+        yield ShardTask(root, folder, file, split, shard_fingerprint(settings, examples), settings, examples)
 
 
 def clip_spans(table: pd.DataFrame) -> Iterator[ClipSpan]:
@@ -236,3 +246,28 @@ def _reject_uncut(ledger: pd.DataFrame, fine: pd.DataFrame, examples: pd.DataFra
         for samples in uncut["samples"]
     ]
     return ledger
+
+
+def _noise(catalog: Catalog, recordings: tuple[NoiseRecording, ...]) -> AddedNoise | None:
+    if catalog.noise is None:
+        return None
+    return AddedNoise(catalog.noise, recordings, catalog.array.positions_m, catalog.array.speed_of_sound_m_s)
+
+
+def recorded_settings(
+    catalog: Catalog, table: pd.DataFrame, recorded: Mapping[str, int], recordings: tuple[NoiseRecording, ...] = ()
+) -> BuildSettings:
+    """Settings of a cache of sounds that has been built.
+
+    Parameters
+    ----------
+    catalog : Catalog
+    table : DataFrame
+        The clips table.
+    recorded : mapping
+        ``sample_rate``, ``channels`` and ``segment_samples``: the manifest's ``audio``.
+    recordings : tuple of NoiseRecording
+        What the catalog's ``[noise]`` names.
+    """
+    settings = _audio_settings(catalog, table, recorded["sample_rate"], recorded["channels"], recorded["segment_samples"])
+    return settings._replace(noise=_noise(catalog, recordings))

@@ -19,6 +19,8 @@ from audiodata.datasets import DATASETS, read_clips
 from audiodata.errors import CacheError, ClipError, MetadataError
 from audiodata.inspections import InspectionStore, verdicts_of_download
 from audiodata.manifest import finish
+from audiodata.noise_bank import NoiseRecording
+from audiodata.noise_list import noise_recordings
 from audiodata.planning import BuildPlan, clip_spans, draft_shards, plan_cache, shard_tasks
 from audiodata.progress import Bar
 from audiodata.records import Inspection
@@ -44,7 +46,13 @@ def read_table(catalog: Catalog, root: Path, limit: int | None = None) -> pd.Dat
 
 
 def build_ahead(
-    catalog: Catalog, table: pd.DataFrame, root: Path, out: Path, store: InspectionStore, client: Any
+    catalog: Catalog,
+    table: pd.DataFrame,
+    root: Path,
+    out: Path,
+    store: InspectionStore,
+    client: Any,
+    recordings: tuple[NoiseRecording, ...] = (),
 ) -> dict[str, ShardRecord]:
     """Inspect clips and make their shards in one pass, where none of a shard's clips has been inspected before.
 
@@ -54,7 +62,7 @@ def build_ahead(
         By fingerprint: whether a shard is wanted as it was made is for the plan to say.
     """
     known = store.recall(clip_spans(table), root)
-    drafts = draft_shards(catalog, table, str(root), str(out))
+    drafts = draft_shards(catalog, table, str(root), str(out), recordings)
     fresh = [draft for draft in drafts if not any(clip.clip_id in known for clip, _ in draft.clips)]
     if fresh:
         _make_room(out)
@@ -82,14 +90,21 @@ def inspect_clips(catalog: Catalog, table: pd.DataFrame, root: Path, store: Insp
     return known
 
 
-def plan(catalog: Catalog, table: pd.DataFrame, root: Path, store: InspectionStore, client: Any = None) -> BuildPlan:
+def plan(
+    catalog: Catalog,
+    table: pd.DataFrame,
+    root: Path,
+    store: InspectionStore,
+    client: Any = None,
+    recordings: tuple[NoiseRecording, ...] = (),
+) -> BuildPlan:
     """Inspect what is left and plan; nothing in the cache changes."""
     inspections = inspect_clips(catalog, table, root, store, client)
     downloaded = DATASETS[catalog.dataset.name].fetch is not None
     fetched = verdicts_of_download(root) if downloaded else None
     verdicts = judge(table, inspections, catalog.clean, catalog.audio.channels, fetched)
     store.settle(verdicts)
-    return plan_cache(catalog, table, inspections, verdicts)
+    return plan_cache(catalog, table, inspections, verdicts, recordings)
 
 
 def run(
@@ -120,8 +135,9 @@ def run(
 
         def left() -> Iterator[ShardTask]:
             for task in _retiring_manifest(shard_tasks(planned, str(root), str(out)), out):
-                if task.fingerprint in made:
-                    records.append(made[task.fingerprint])
+                ahead = made.get(task.fingerprint)
+                if ahead and ahead.file == task.file:  # the same examples may have been expected in another shard
+                    records.append(ahead)
                     bar.advance()
                 else:
                     yield task
@@ -166,9 +182,10 @@ def build(
         The manifest; None after a dry run.
     """
     table = read_table(catalog, root, limit)
+    recordings = noise_recordings(catalog.noise, table, root) if catalog.noise else ()
     with InspectionStore.beside(out) as store:
-        made = {} if dry_run else build_ahead(catalog, table, root, out, store, client)
-        planned = plan(catalog, table, root, store, client)
+        made = {} if dry_run else build_ahead(catalog, table, root, out, store, client, recordings)
+        planned = plan(catalog, table, root, store, client, recordings)
         on_plan(planned)
         return None if dry_run else run(planned, root, out, client, made)
 

@@ -20,6 +20,7 @@ from audiodata.errors import AudioDataError, CatalogError, MetadataError
 from audiodata.features import extract
 from audiodata.fingerprint import hash_file
 from audiodata.inspections import InspectionStore
+from audiodata.layout import clip_hashes, shard_numbers
 from audiodata.shards import open_cache, verify_cache
 from pipelines import build
 from pipelines.cluster import connect
@@ -318,3 +319,19 @@ def test_a_full_disk_is_one_line_and_leaves_no_half_shard(sounds, catalog_file, 
         assert not list((small / "cache").glob(".*.tmp")) and not (small / "cache" / "manifest.json").exists()
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_more_segments_than_expected_move_examples_to_other_shards(tmp_path):
+    """A shard made ahead may hold the very examples of a planned one that has another name, as there are more shards than was guessed."""
+    names = [f"noise/sound{number}.wav" for number in range(40)]
+    quarters = shard_numbers(clip_hashes(names), 4)
+    chosen = [name for quarter, count in ((1, 2), (2, 3), (3, 3)) for name in np.array(names)[quarters == quarter][:count]]
+    (tmp_path / "sounds" / "noise").mkdir(parents=True)
+    for seed, name in enumerate(chosen):
+        soundfile.write(tmp_path / "sounds" / name, np.random.default_rng(seed).uniform(-0.1, 0.1, 8000), 8000)
+    tables = CATALOG | {"segment": {"length_s": 0.5}, "shards": {"examples": 4}, "split": {"fractions": {"train": 1.0, "val": 0.0, "test": 0.0}}}
+    build.build(parse_catalog(tables, "segments", "segments"), tmp_path / "sounds", tmp_path / "cache")
+    cache = open_cache(tmp_path / "cache")
+    assert verify_cache(tmp_path / "cache") == []
+    assert set(cache.examples["shard"]) == {shard["file"] for shard in cache.manifest["shards"]}
+    assert len([cache.read(example_id) for example_id in cache.examples["example_id"]]) == 16
