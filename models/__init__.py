@@ -1,17 +1,25 @@
 """The networks, by name.
 
-To add one, write a file with its config and its module, a page ``train_<network>.py``, and add one line to `MODELS`: the commands and the
-conformance tests find it there.
+To add one, write a file with its config and its module, a page ``train_<network>.py`` or a line in the ``TRAINING`` of one that fits, and
+add one line to `MODELS`: the commands and the conformance tests find it there.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
 
 from audiodata.settings import Settings
+from audiodata.shards import Cache
+from models import spikslcnet
 from models.csnn import CNN, CSNN, CnnConfig, CsnnConfig
 from models.feedforward import MLP, FeedforwardConfig, FeedforwardSNN, MlpConfig
+from models.gcc_phat_cnn import GccPhatCnn, GccPhatCnnConfig
+from models.mtpc_csnn import MtpcCsnn, MtpcCsnnConfig
+from models.sloclas_slcnet import SloclasSlcnet, SloclasSlcnetConfig
+from models.spikslcnet import SLCNet, SlcNetConfig, SpikSLCNet, SpikSlcNetConfig
+from models.srp_phat import ArgmaxConfig, GccArgmax, SrpPhat, SrpPhatConfig
+from models.views import array_settings, detector_settings
 
 
 class Model(NamedTuple):
@@ -22,37 +30,86 @@ class Model(NamedTuple):
     config : type of Settings
         Its settings.
     build : callable
-        ``(config, shape, classes) -> Module`` for features of that shape.
+        ``(config, shape, classes) -> Module`` for features of that shape, or of those shapes by name.
     task : str
-        What it is trained for.
+        What it is trained for: "classification" (one feature, an `Output`) or "localization" (features by name, a `Located`).
+    kind : str
+        Whether it spikes ("SNN"), learns without spikes ("ANN") or learns nothing ("classical").
     summary : str
         One line for people.
     page : str
-        The module that trains it, with ``Training`` (settings) and ``train``.
+        The module that trains it, with ``TRAINING`` (settings by network) and ``train``.
     twin : str
         The network with the same weights and without spikes; empty for a network that does not spike.
+    features : tuple of str or tuple
+        What a localizing network takes; of several in a tuple the first that a cache has.
+    trained : bool
+        Whether there is anything to train.
+    from_cache : callable, optional
+        ``cache -> settings``: what of its settings the cache itself says.
     """
 
     config: type[Settings]
     build: Callable[..., nn.Module]
-    task: Literal["classification"]
+    task: Literal["classification", "localization"]
+    kind: Literal["SNN", "ANN", "classical"]
     summary: str
     page: str
     twin: str = ""
+    features: tuple[str | tuple[str, ...], ...] = ()
+    trained: bool = True
+    from_cache: Callable[[Cache], dict[str, Any]] | None = None
 
+
+class Preset(NamedTuple):
+    """A network with some of its settings chosen."""
+
+    network: str
+    settings: dict[str, Any]
+
+
+CSNN_PAGE, FEEDFORWARD_PAGE, SPIKSLCNET_PAGE = "models.train_csnn", "models.train_feedforward", "models.train_spikslcnet"
 
 MODELS: dict[str, Model] = {
     "csnn": Model(
-        CsnnConfig, CSNN, "classification", "conv-LIF-conv-LIF-fc-LIF (Courregé and Gandeel 2024, figure 24)", "models.train_csnn", "cnn"
+        CsnnConfig, CSNN, "classification", "SNN", "conv-LIF-conv-LIF-fc-LIF (Courregé and Gandeel 2024, figure 24)", CSNN_PAGE, twin="cnn"
     ),
-    "cnn": Model(CnnConfig, CNN, "classification", "twin of csnn without spikes", "models.train_csnn"),
+    "cnn": Model(CnnConfig, CNN, "classification", "ANN", "twin of csnn without spikes", CSNN_PAGE),
     "feedforward": Model(
-        FeedforwardConfig,
-        FeedforwardSNN,
-        "classification",
-        "fc-LIF-fc-LIF (Courregé and Gandeel 2024, figure 23)",
-        "models.train_feedforward",
-        "mlp",
+        FeedforwardConfig, FeedforwardSNN, "classification", "SNN", "fc-LIF-fc-LIF (Courregé and Gandeel 2024, figure 23)", FEEDFORWARD_PAGE,
+        twin="mlp",
     ),
-    "mlp": Model(MlpConfig, MLP, "classification", "twin of feedforward without spikes", "models.train_feedforward"),
+    "mlp": Model(MlpConfig, MLP, "classification", "ANN", "twin of feedforward without spikes", FEEDFORWARD_PAGE),
+    "spikslcnet": Model(
+        SpikSlcNetConfig, SpikSLCNet, "localization", "SNN", "attention between two streams of spikes (SpikSLC-Net 2023)", SPIKSLCNET_PAGE,
+        twin="slcnet", features=("gcc_phat", "log_mel"),
+    ),
+    "slcnet": Model(
+        SlcNetConfig, SLCNet, "localization", "ANN", "twin of spikslcnet without spikes", SPIKSLCNET_PAGE, features=("gcc_phat", "log_mel")
+    ),
+    "gcc_phat_cnn": Model(
+        GccPhatCnnConfig, GccPhatCnn, "localization", "ANN", "convolutions over lag and time of cross-correlations", SPIKSLCNET_PAGE,
+        features=("gcc_phat",),
+    ),
+    "sloclas_slcnet": Model(
+        SloclasSlcnetConfig, SloclasSlcnet, "localization", "ANN", "dense layers per frame (Qian et al. 2021)", SPIKSLCNET_PAGE,
+        features=("gcc_phat", ("mfcc", "log_mel")),
+    ),
+    "mtpc_csnn": Model(
+        MtpcCsnnConfig, MtpcCsnn, "localization", "SNN", "convolutions on phase-coded spikes (Pan et al. 2021); directions only", SPIKSLCNET_PAGE,
+        features=("mtpc",), from_cache=detector_settings,
+    ),
+    "srp_phat": Model(
+        SrpPhatConfig, SrpPhat, "localization", "classical", "steered response power (DiBiase 2000); directions only", SPIKSLCNET_PAGE,
+        features=("gcc_phat",), trained=False, from_cache=array_settings,
+    ),
+    "gcc_argmax": Model(
+        ArgmaxConfig, GccArgmax, "localization", "classical", "least squares on the peaks' lags; directions only", SPIKSLCNET_PAGE,
+        features=("gcc_phat",), trained=False, from_cache=array_settings,
+    ),
+}  # fmt: skip
+
+# "spikslcnet-2-128" and its like: blocks and width
+PRESETS: dict[str, Preset] = {
+    f"{network}-{size}": Preset(network, settings) for network in ("spikslcnet", "slcnet") for size, settings in spikslcnet.PRESETS.items()
 }

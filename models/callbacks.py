@@ -86,7 +86,7 @@ class Progress(Callback):
 
     def on_train_batch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Count a batch."""
-        self._examples += len(batch.features)
+        self._examples += batch.examples
         if self._bar:
             self._bar.update(self._task, advance=1, description=f"epoch {trainer.current_epoch + 1} of {self.epochs}", tail=self._tail(trainer))
         elif time.monotonic() - self._last_line >= LINE_EVERY_S:

@@ -1,16 +1,15 @@
 """One class per example: loss and decoding for training, and all that is measured afterwards."""
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 
-from models.data import Batch
 from models.decoding import DECODINGS
 from models.layers import Output
 from models.losses import LOSSES
-from models.metrics import Meter, accuracy, confusion_matrix, parameter_count, recalls, twin_macs
+from models.metrics import Score, class_summary, confusion_matrix
+from models.training_config import SpikingTraining, TwinTraining
 
 
 class Classification:
@@ -28,105 +27,62 @@ class Classification:
         self._loss = LOSSES[loss]
         self._decode = DECODINGS[decoding]
 
+    @classmethod
+    def of(cls, training: SpikingTraining | TwinTraining, network: nn.Module) -> "Classification":
+        """Task that some settings describe, whatever the network."""
+        return cls(training.loss, training.decode)
+
     def loss(self, output: Output, targets: dict[str, Tensor]) -> Tensor:
         """Loss of a batch, its mean over the examples."""
         return self._loss.function(getattr(output, self._loss.reads), targets["label"])
 
-    def scores(self, output: Output, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scores of a batch, means over the examples, of which more is better."""
-        return {"accuracy": (self.predict(output) == targets["label"]).float().mean()}
+    def scores(self, output: Output, targets: dict[str, Tensor]) -> dict[str, Score]:
+        """Share of a batch that is right."""
+        right = self.predict(output) == targets["label"]
+        return {"accuracy": Score(right.float().mean(), len(right))}
 
     def predict(self, output: Output) -> Tensor:
         """Class of each example, int64 ``[B]``."""
         return self._decode(output.spikes, output.potentials)
 
-
-class Evaluation(NamedTuple):
-    """What came out of running a network over a split.
-
-    Attributes
-    ----------
-    matrix : Tensor [C, C]
-        True classes against predicted ones.
-    loss : float
-        Mean over the examples.
-    meter : Meter
-        Spikes and operations of all examples together.
-    """
-
-    matrix: Tensor
-    loss: float
-    meter: Meter
+    def tally(self, classes: tuple[str, ...]) -> "ClassificationTally":
+        """Begin to add up what is measured over a split."""
+        return ClassificationTally(self, classes)
 
 
-def evaluate(
-    network: nn.Module, batches: Iterable[Batch], task: Classification, classes: int, generator: Generator
-) -> Evaluation:
-    """Run a network over a split.
+class ClassificationTally:
+    """Adds up, batch by batch, what a classifying network gets right and wrong.
 
     Parameters
     ----------
-    network : Module
-        Is put in evaluation mode.
-    batches : iterable of Batch
     task : Classification
-    classes : int
-    generator : Generator
-        For encodings that draw random numbers; on the network's device.
+    classes : tuple of str
     """
-    meter = Meter(network.eval())
-    matrix, loss, device = torch.zeros(classes, classes, dtype=torch.int64), 0.0, generator.device
-    with torch.no_grad(), meter.watching():
-        for features, targets in batches:
-            targets = {name: values.to(device) for name, values in targets.items()}
-            output = network(features.to(device), generator)
-            matrix += confusion_matrix(targets["label"].cpu(), task.predict(output).cpu(), classes)
-            loss += task.loss(output, targets).item() * len(features)
-    return Evaluation(matrix, loss / max(matrix.sum().item(), 1), meter)
 
+    def __init__(self, task: Classification, classes: tuple[str, ...]):
+        self.task = task
+        self.classes = classes
+        self._labels: list[Tensor] = []
+        self._predicted: list[Tensor] = []
+        self._loss = 0.0
 
-def summarize(evaluation: Evaluation, classes: tuple[str, ...]) -> dict[str, Any]:
-    """Describe right and wrong answers; ``chance`` is that of guessing, ``majority`` that of always naming the split's largest class."""
-    matrix = evaluation.matrix
-    examples = int(matrix.sum())
-    return {
-        "examples": examples,
-        "accuracy": accuracy(matrix),
-        "chance": 1 / len(classes),
-        "majority": matrix.sum(1).max().item() / max(examples, 1),
-        "loss": evaluation.loss,
-        "classes": list(classes),
-        "recall": dict(zip(classes, recalls(matrix), strict=True)),
-        "confusion_matrix": matrix.tolist(),
-    }
+    def add(self, output: Output, targets: dict[str, Tensor]) -> None:
+        """Add a batch."""
+        self._labels.append(targets["label"].cpu())
+        self._predicted.append(self.task.predict(output).cpu())
+        self._loss += self.task.loss(output, targets).item() * len(targets["label"])
 
+    @property
+    def examples(self) -> int:
+        """How many there were."""
+        return sum(map(len, self._labels))
 
-def summarize_cost(network: nn.Module, evaluation: Evaluation, twin: nn.Module | None, shape: tuple[int, int, int]) -> dict[str, Any]:
-    """Describe size, spikes and operations per example, beside the twin's.
+    def summary(self) -> dict[str, Any]:
+        """Describe right and wrong answers."""
+        matrix = confusion_matrix(torch.cat(self._labels), torch.cat(self._predicted), len(self.classes))
+        return {"examples": self.examples} | class_summary(matrix, self.classes, self._loss / max(self.examples, 1))
 
-    Parameters
-    ----------
-    network : Module
-    evaluation : Evaluation
-    twin : Module, optional
-        The same layers without spikes.
-    shape : tuple of int
-        ``(channel, band, frame)``.
-    """
-    meter, examples = evaluation.meter, max(int(evaluation.matrix.sum()), 1)
-    found: dict[str, Any] = {
-        "parameters": parameter_count(network),
-        "firing_rates": {name: spikes / max(meter.neuron_steps[name], 1) for name, spikes in meter.spikes.items()},
-        "spikes_per_example": {name: spikes / examples for name, spikes in meter.spikes.items()},
-        "operations_per_example": {
-            "synaptic_operations": {name: count / examples for name, count in meter.synaptic_operations.items()},
-            "macs": {name: count / examples for name, count in meter.macs.items()},
-        },
-    }
-    if twin is not None:
-        macs = twin_macs(twin, shape)
-        additions = sum(meter.synaptic_operations.values()) / examples
-        found["twin"] = {"parameters": parameter_count(twin), "macs": macs, "macs_total": sum(macs.values())}
-        found["operations_per_example"] |= {"synaptic_operations_total": additions, "macs_total": sum(meter.macs.values()) / examples}
-        found["operations_per_example"]["synaptic_operations_per_twin_mac"] = additions / sum(macs.values())
-    return found
+    def predictions(self) -> dict[str, list]:
+        """Give truth and answer for each example, as names of classes."""
+        columns = {"label": self._labels, "predicted_label": self._predicted}
+        return {name: [self.classes[index] for index in torch.cat(values).tolist()] for name, values in columns.items()}

@@ -1,13 +1,9 @@
-"""From a cache to batches: which feature, turned which way, augmented how, in which order.
-
-Networks see ``[B, channel, band, frame]``: a band is a mel band, a cepstral coefficient or an image's row; a frame is a point in time or an
-image's column.
-"""
+"""From a cache to batches: in which order, augmented how, and over which values the features range."""
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,16 +12,15 @@ from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from audiodata.errors import CacheError
-from audiodata.settings import nearest
-from audiodata.shards import Cache, open_cache
 from audiodata.torch_dataset import ShardDataset
 from models.augment import Augmentation, AugmentConfig, change_gain_log_mel, change_gain_mfcc
 from models.seeds import derived_generator
-from models.training_config import TrainingConfig
+from models.training_config import ClassificationTraining, TrainingConfig
+from models.views import Features, Source, View
 
-PREFERRED = ("mfcc", "log_mel", "image")
 # A split whose features are smaller than this is read once and held in memory.
 HELD_BYTES = 2 * 2**30
+FLOAT_BYTES = 4
 # Ranges are measured on so many examples at most, evenly spaced over the training split.
 MEASURED_EXAMPLES = 1024
 
@@ -37,80 +32,19 @@ class Batch(NamedTuple):
 
     Attributes
     ----------
-    features : Tensor [B, channel, band, frame]
+    features : Tensor [B, channel, band, frame] or dict of str to Tensor
+        The one feature that the network takes, or several by name.
     targets : dict of str to Tensor [B]
-        ``label`` (int64 class index) and whatever else the cache holds.
+        ``label`` (int64 class index, -1 for none) and whatever else the cache holds.
     """
 
-    features: Tensor
+    features: Features
     targets: dict[str, Tensor]
 
-
-class Source(NamedTuple):
-    """One feature of one cache, as the networks see it.
-
-    Attributes
-    ----------
-    cache : Cache
-    feature : str
-    order : tuple of int
-        How the cached axes ``[example, ...]`` become ``[example, channel, band, frame]``.
-    shape : tuple of int
-        ``(channel, band, frame)``.
-    has_time : bool
-        Whether the last axis is time.
-    """
-
-    cache: Cache
-    feature: str
-    order: tuple[int, ...]
-    shape: tuple[int, int, int]
-    has_time: bool
-
-    def identity(self) -> dict[str, str]:
-        """Which cache this is: the catalog's name and fingerprint."""
-        return {"catalog": self.cache.manifest["catalog"]["name"], "catalog_fingerprint": self.cache.manifest["catalog_fingerprint"]}
-
     @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of their indices."""
-        return tuple(self.cache.manifest["classes"])
-
-    def examples_in(self, split: str) -> int:
-        """Number of examples with a class in a split, 0 where there is none."""
-        counts = self.cache.manifest["splits"].get(split, {}).get("classes", {})
-        return sum(counts.get(name, 0) for name in self.classes)
-
-
-def open_source(path: str | Path, feature: str | None = None) -> Source:
-    """Open a cache and choose one of its features.
-
-    Parameters
-    ----------
-    path : path
-    feature : str, optional
-        Default: the first that the cache has of `PREFERRED`.
-
-    Raises
-    ------
-    CacheError
-        Not a cache, no such feature, a feature of another kind, or fewer than two classes.
-    """
-    cache = open_cache(path)
-    name = feature or next((name for name in PREFERRED if name in cache.features), None)
-    if name not in cache.features:
-        found = list(cache.features)
-        wanted = f"no feature `{feature}`{nearest(feature, found)}" if feature else f"none of {', '.join(PREFERRED)}; it has {', '.join(found)}"
-        raise CacheError(f"{path}: {wanted}")
-    layout = cache.features[name]
-    if len(layout.shape) != 3:
-        raise CacheError(f"{path}: feature `{name}` has the axes {', '.join(layout.axes)}; expected three: channel, band and frame")
-    if len(cache.manifest["classes"]) < 2:
-        raise CacheError(f"{path}: has {len(cache.manifest['classes'])} classes; a classifier needs at least 2")
-    has_time = "frame" in layout.axes
-    last = layout.axes.index("frame") + 1 if has_time else 3
-    order = (0, *(axis for axis in (1, 2, 3) if axis != last), last)
-    return Source(cache, name, order, tuple(layout.shape[axis - 1] for axis in order[1:]), has_time)
+    def examples(self) -> int:
+        """How many there are."""
+        return len(self.targets["label"])
 
 
 def gain_function(source: Source) -> Callable[[Tensor, float], Tensor]:
@@ -129,10 +63,11 @@ def gain_function(source: Source) -> Callable[[Tensor, float], Tensor]:
 
 
 class Examples(Dataset):
-    """Examples of one split that have a class, as a map-style data set.
+    """Examples of one split from which something can be learned, as a map-style data set.
 
-    It is asked for ``(epoch, position)`` and not only for a position, so that the random changes of an example depend on the seed, the epoch
-    and the position alone, whichever process makes them.
+    Those are the ones with a class and, where directions are sought, those with a direction. It is asked for ``(epoch, position)`` and not
+    only for a position, so that the random changes of an example depend on the seed, the epoch and the position alone, whichever process
+    makes them.
 
     Parameters
     ----------
@@ -141,20 +76,20 @@ class Examples(Dataset):
     seed : int
         The run's.
     augment : callable, optional
-        ``(features [channel, band, frame], generator) -> features``.
+        ``(features [channel, band, frame], generator) -> features``; for a network that takes one feature.
 
     Raises
     ------
     CacheError
-        The split has no example with a class.
+        The split has no such example, or no direction where directions are sought.
     """
 
     def __init__(self, source: Source, split: str, *, seed: int = 0, augment: Augment | None = None):
         self.source = source
         self.seed = seed
         self.augment = augment
-        self._dataset = ShardDataset(source.cache, split=split, features=[source.feature])
-        self.rows = np.flatnonzero(self._dataset.labels.numpy() >= 0)
+        self._dataset = ShardDataset(source.cache, split=split, features=list(source.views))
+        self.rows = np.flatnonzero(self._useful(split))
         if not len(self.rows):
             raise CacheError(f"{source.cache.path}: split `{split}` has no example with a class")
         self._held = self._read(range(len(self.rows))) if self._bytes() <= HELD_BYTES else None
@@ -183,22 +118,41 @@ class Examples(Dataset):
 
     def read(self, positions: Sequence[int]) -> Batch:
         """Read several examples as they are in the cache."""
+        features, targets = self.tables(positions)
+        return Batch(self.source.given(features), targets)
+
+    def tables(self, positions: Sequence[int]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Read the features ``[example, channel, band, frame]`` and the targets of several examples, both by name."""
         if self._held is None:
             return self._read(positions)
         chosen = torch.as_tensor(positions)
-        return Batch(self._held.features[chosen], {name: values[chosen] for name, values in self._held.targets.items()})
+        return tuple({name: values[chosen] for name, values in held.items()} for held in self._held)
 
     def example_id(self, position: int) -> str:
         """Id of one example in the cache."""
         return self._dataset.example_ids[self.rows[position]]
 
-    def _bytes(self) -> int:
-        return len(self.rows) * self.source.cache.features[self.source.feature].row_bytes
+    def example_ids(self) -> list[str]:
+        """Ids of all examples in the cache, in order."""
+        ids = self._dataset.example_ids
+        return [ids[row] for row in self.rows]
 
-    def _read(self, positions: Sequence[int]) -> Batch:
+    def _useful(self, split: str) -> np.ndarray:
+        labelled = self._dataset.labels.numpy() >= 0
+        if not self.source.located:
+            return labelled
+        azimuths = ShardDataset(self.source.cache, split=split, features=[], targets=["azimuth_deg"])
+        located = np.array([~example["azimuth_deg"].isnan() for example in azimuths.__getitems__(range(len(azimuths)))], dtype=bool)
+        if not located.any():
+            raise CacheError(f"{self.source.cache.path}: split `{split}` has no example with a direction")
+        return labelled | located
+
+    def _bytes(self) -> int:
+        return len(self.rows) * sum(FLOAT_BYTES * math.prod(view.shape) for view in self.source.views.values())
+
+    def _read(self, positions: Sequence[int]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         values = default_collate(self._dataset.__getitems__(self.rows[list(positions)].tolist()))
-        features = values.pop(self.source.feature).permute(self.source.order).float().contiguous()
-        return Batch(features, values)
+        return {name: view.turned(values.pop(name)) for name, view in self.source.views.items()}, values
 
 
 class EpochSampler(Sampler):
@@ -250,28 +204,54 @@ class Ranges(NamedTuple):
     mean: Tensor
 
 
-def measure_ranges(examples: Examples, cut_share: float) -> Ranges:
-    """Measure the values between which a feature lies.
+def measure_ranges(examples: Examples, cut_share: float, names: Collection[str] | None = None) -> dict[str, Ranges]:
+    """Measure the values between which each feature lies.
 
     Parameters
     ----------
     examples : Examples
         The training split, without augmentation.
     cut_share : float
-        Share of the values (0 to 0.5) left out at either end, so that single extreme values do not squeeze all others.
+        Share (0 to 0.5) left out at either end, so that single extreme values do not squeeze all others.
+    names : collection of str, optional
+        Of which features; default all.
+
+    Returns
+    -------
+    dict of str to Ranges
+        By feature; see `range_of`.
+    """
+    count = min(len(examples), MEASURED_EXAMPLES)
+    positions = np.linspace(0, len(examples) - 1, count).round().astype(int)
+    features, _ = examples.tables(positions.tolist())
+    views = examples.source.views
+    return {name: range_of(views[name], features[name].numpy(), cut_share) for name in views if names is None or name in names}
+
+
+def range_of(view: View, values: np.ndarray, cut_share: float) -> Ranges:
+    """Measure the values between which one feature lies.
+
+    Parameters
+    ----------
+    view : View
+    values : array [example, channel, band, frame]
+    cut_share : float
+        Left out at either end: a share of the values or, where one range holds for all bands, of the frames' lowest and highest values. Of
+        51 lags one or two hold the peak, of which a cut of 1 % of all values would take the top half, and with it where between two lags
+        it lies.
 
     Returns
     -------
     Ranges
-        Over all examples and frames; separate for each band of a sound, one for all bands of an image.
+        Over all examples and frames; separate for each band of a sound, one for all bands of an image's channel, one for all channels and
+        bands of the features in `models.views.ONE_RANGE`.
     """
-    count = min(len(examples), MEASURED_EXAMPLES)
-    positions = np.linspace(0, len(examples) - 1, count).round().astype(int)
-    features = examples.read(positions.tolist()).features.numpy()
-    over = (0, 3) if examples.source.has_time else (0, 2, 3)
-    low, high = np.quantile(features, [cut_share, 1 - cut_share], axis=over, keepdims=True)
-    measured = (low, high, features.mean(axis=over, keepdims=True, dtype=np.float64))
-    shape = (features.shape[1], features.shape[2], 1)
+    over = {"band": (0, 3), "channel": (0, 2, 3), "all": (0, 1, 2, 3)}[view.shared_range]
+    lowest, highest = (values.min(2, keepdims=True), values.max(2, keepdims=True)) if view.shared_range == "all" else (values, values)
+    low = np.quantile(lowest, cut_share, axis=over, keepdims=True)
+    high = np.quantile(highest, 1 - cut_share, axis=over, keepdims=True)
+    measured = (low, high, values.mean(axis=over, keepdims=True, dtype=np.float64))
+    shape = (values.shape[1], values.shape[2], 1)
     return Ranges(*(torch.as_tensor(np.broadcast_to(value[0], shape).astype(np.float32).copy()) for value in measured))
 
 
@@ -284,34 +264,40 @@ class Data(NamedTuple):
     train : DataLoader
     val : DataLoader or None
         None where the cache has no such split.
-    ranges : Ranges
-        Of the training split.
+    ranges : dict of str to Ranges
+        Of the training split, by feature that the network scales.
     """
 
     source: Source
     train: DataLoader
     val: DataLoader | None
-    ranges: Ranges
+    ranges: dict[str, Ranges]
 
 
-def load_data(cache: Path, config: TrainingConfig) -> Data:
-    """Open a cache for training.
+def load_data(source: Source, config: TrainingConfig, scaled: Collection[str] | None = None) -> Data:
+    """Make what a training needs of a cache.
+
+    Parameters
+    ----------
+    source : Source
+    config : TrainingConfig
+    scaled : collection of str, optional
+        Features whose ranges are wanted; default all.
 
     Raises
     ------
     CacheError
-        Not a cache, or one without the feature asked for, classes or a training split.
+        The cache has no training split, or a feature that can't be augmented as asked for.
     """
-    source = open_source(cache, config.feature)
     plain = Examples(source, "train", seed=config.seed)
-    ranges = measure_ranges(plain, config.cut_share)
-    train = plain.augmented(make_augmentation(config.augment, source, ranges))
+    ranges = measure_ranges(plain, config.cut_share, scaled)
+    train = plain.augmented(make_augmentation(config.augment, source, ranges)) if isinstance(config, ClassificationTraining) else plain
     val = Examples(source, "val", seed=config.seed) if source.examples_in("val") else None
     batches = partial(make_loader, batch_size=config.batch_size, workers=config.workers)
     return Data(source, batches(train, shuffle=True), batches(val) if val else None, ranges)
 
 
-def make_augmentation(config: AugmentConfig, source: Source, ranges: Ranges) -> Augmentation | None:
+def make_augmentation(config: AugmentConfig, source: Source, ranges: dict[str, Ranges]) -> Augmentation | None:
     """Return the random changes for a feature; none where they are off, and none for an image unless its settings ask for some.
 
     Raises
@@ -319,6 +305,6 @@ def make_augmentation(config: AugmentConfig, source: Source, ranges: Ranges) -> 
     CacheError
         Changes were asked for that this feature can't have.
     """
-    if not config.any or (not source.has_time and config == AugmentConfig()):
+    if not config.any or (not source.views[source.feature].has_time and config == AugmentConfig()):
         return None
-    return Augmentation(config, ranges.mean, gain_function(source))
+    return Augmentation(config, ranges[source.feature].mean, gain_function(source))

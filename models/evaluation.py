@@ -1,33 +1,57 @@
-"""Measure a finished run on one split of a cache: ``metrics.json`` and ``activity.npz``."""
+"""Measure a finished run on one split of a cache: ``metrics.json``, ``predictions.csv`` and ``activity.npz``."""
 
+import importlib
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
-from torch import nn
+from torch import Generator, nn
 
-from audiodata.errors import CacheError
+from audiodata.errors import AudioDataError, CacheError
 from audiodata.settings import Settings, validated
 from audiodata.shards import replacing
 from models import MODELS
-from models.classification import Classification, Evaluation, evaluate, summarize, summarize_cost
-from models.data import Examples, Ranges, Source, make_loader, open_source
-from models.metrics import record_spikes
-from models.runs import ACTIVITY, METRICS, RunRecord, load_weights, read_record, write_json
+from models.classification import Classification, ClassificationTally
+from models.data import Batch, Examples, Ranges, make_loader
+from models.localization import Localization, LocalizationTally
+from models.metrics import Meter, cost_summary, record_spikes
+from models.runs import ACTIVITY, METRICS, PREDICTIONS, RunRecord, load_weights, read_record, write_json
 from models.seeds import derived_generator, derived_seed
+from models.views import Source, moved, open_located_source, open_source
+
+TASKS: dict[str, type[Classification] | type[Localization]] = {"classification": Classification, "localization": Localization}
 
 
-def evaluate_run(run: Path, cache: Path, split: str = "test") -> dict[str, Any]:
+class Measured(NamedTuple):
+    """What came out of running a network over some examples.
+
+    Attributes
+    ----------
+    tally : ClassificationTally or LocalizationTally
+        Truth and answers: ``examples``, ``summary()`` and ``predictions()``.
+    meter : Meter
+        Spikes and operations of all examples together.
+    """
+
+    tally: ClassificationTally | LocalizationTally
+    meter: Meter
+
+
+def evaluate_run(run: Path, cache: Path, split: str = "test", *, fold: bool = False) -> dict[str, Any]:
     """Evaluate the weights of a run.
 
     Parameters
     ----------
     run : Path
-        What a training wrote; ``metrics.json`` and, for a spiking network, ``activity.npz`` are written there.
+        What a training wrote; ``metrics.json``, ``predictions.csv`` and, for a spiking network, ``activity.npz`` are written there.
     cache : Path
-        With the classes and the feature that the network was trained on.
+        With the classes and the features that the network was trained on.
     split : str
+    fold : bool
+        Measure the network with its normalisations folded into its weights.
 
     Returns
     -------
@@ -37,30 +61,115 @@ def evaluate_run(run: Path, cache: Path, split: str = "test") -> dict[str, Any]:
     Raises
     ------
     AudioDataError
-        Not a finished run, not a cache, or the two do not fit.
+        Not a finished run, not a cache, the two do not fit, or a network that can't be folded.
     """
-    record = read_record(run)
-    source = open_source(cache, record.training_settings["feature"])
+    network, record = load_network(run, fold=fold)
+    source = open_for(record.network, cache, record.training_settings)
     check_fits(record, source)
-    network = build_network(record)
-    load_weights(run, network)
     settings = record.training_settings
-    task = Classification(settings.get("loss", "ce_count"), settings.get("decode", "rate"))
     examples = Examples(source, split, seed=settings["seed"])
     generator = derived_generator(settings["seed"], "evaluate")
-    found = evaluate(network, make_loader(examples, settings["batch_size"]), task, len(record.classes), generator)
-    metrics = _about(record, source, split) | summarize(found, record.classes) | _cost(record, network, found)
+    found = measure(network, make_loader(examples, settings["batch_size"]), task_of(record, network), record.classes, generator)
+    metrics = _about(record, source, split, fold) | found.tally.summary()
+    metrics |= cost_summary(network, found.meter, found.tally.examples, twin_of(record), record.shape)
     write_json(run / METRICS, metrics | {"settings": {"network": record.network_settings, "training": settings}})
+    _write_predictions(run / PREDICTIONS, examples, found)
     if network.spiking_layers():
         _write_activity(run / ACTIVITY, network, examples, settings["seed"])
     return metrics
+
+
+def measure(
+    network: nn.Module, batches: Iterable[Batch], task: Classification | Localization, classes: tuple[str, ...], generator: Generator
+) -> Measured:
+    """Run a network over some examples, from a cache or from anywhere else.
+
+    Parameters
+    ----------
+    network : Module
+        Is put in evaluation mode.
+    batches : iterable of Batch
+    task : Classification or Localization
+    classes : tuple of str
+        Their names.
+    generator : Generator
+        For encodings that draw random numbers; on the network's device.
+    """
+    tally, meter, device = task.tally(classes), Meter(network.eval()), generator.device
+    with torch.no_grad(), meter.watching():
+        for features, targets in batches:
+            output = network(moved(features, device), generator)
+            tally.add(output, {name: values.to(device) for name, values in targets.items()})
+    return Measured(tally, meter)
+
+
+def load_network(run: Path, *, fold: bool = False) -> tuple[nn.Module, RunRecord]:
+    """Load what a run trained.
+
+    Parameters
+    ----------
+    run : Path
+    fold : bool
+        Fold its normalisations into its weights.
+
+    Returns
+    -------
+    network : Module
+        In evaluation mode.
+    record : RunRecord
+
+    Raises
+    ------
+    AudioDataError
+        Not a finished run, or a network that can't be folded.
+    """
+    record = read_record(run)
+    network = build_network(record)
+    if MODELS[record.network].trained:
+        load_weights(run, network)
+    network.eval()
+    return (folded(network, record.network) if fold else network), record
+
+
+def folded(network: nn.Module, name: str) -> nn.Module:
+    """Give a copy with its normalisations folded into its weights; `AudioDataError` for a network that has no ``fold``."""
+    if not hasattr(network, "fold"):
+        raise AudioDataError(f"--fold: `{name}` has no normalisation that can be folded into its weights")
+    return network.fold()
+
+
+def task_of(record: RunRecord, network: nn.Module) -> Classification | Localization:
+    """Task that a run's network was trained for, with its settings."""
+    training = validated(training_of(record.network), record.training_settings, f"the run of {record.network}")
+    return TASKS[MODELS[record.network].task].of(training, network)
+
+
+def training_of(name: str) -> type[Settings]:
+    """Settings of a network's training."""
+    return importlib.import_module(MODELS[name].page).TRAINING[name]
+
+
+def open_for(name: str, cache: Path, training: dict[str, Any]) -> Source:
+    """Open a cache for a network, with the features that it takes.
+
+    Raises
+    ------
+    CacheError
+        The cache lacks what the network needs.
+    """
+    model = MODELS[name]
+    return open_located_source(cache, model.features) if model.task == "localization" else open_source(cache, training["feature"])
 
 
 def check_fits(record: RunRecord, source: Source) -> None:
     """Raise `CacheError` unless a cache has the classes and the shape of features that a network was made for."""
     for what, expected, found in (("classes", record.classes, source.classes), ("shape", record.shape, source.shape)):
         if expected != found:
-            raise CacheError(f"{source.cache.path}: has the {what} {list(found)}, the network was trained for {list(expected)}")
+            raise CacheError(f"{source.cache.path}: has the {what} {_listed(found)}, the network was trained for {_listed(expected)}")
+
+
+def _listed(value: tuple | dict) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in value.items()) if isinstance(value, dict) else str(list(value))
 
 
 def build_network(record: RunRecord) -> nn.Module:
@@ -69,17 +178,37 @@ def build_network(record: RunRecord) -> nn.Module:
     return model.build(validated(model.config, record.network_settings, record.network), record.shape, len(record.classes))
 
 
-def new_network(record: RunRecord, ranges: Ranges) -> nn.Module:
-    """Build a run's network with the first weights that its seed gives, scaled to measured ranges."""
+def new_network(record: RunRecord) -> nn.Module:
+    """Build a run's network with the first weights that its seed gives."""
     torch.manual_seed(derived_seed(record.training_settings["seed"], "weights"))
-    network = build_network(record)
-    network.scaling.set_range(ranges.low, ranges.high)
-    return network
+    return build_network(record)
+
+
+def scaled_features(network: nn.Module, source: Source) -> list[str]:
+    """Features that a network scales by measured ranges; one that takes several may leave some as they are."""
+    return list(network.scaling) if isinstance(network.scaling, nn.ModuleDict) else [source.feature]
+
+
+def set_ranges(network: nn.Module, ranges: dict[str, Ranges]) -> None:
+    """Give a network the measured ranges of the features that it scales."""
+    for name, found in ranges.items():
+        scaling = network.scaling[name] if isinstance(network.scaling, nn.ModuleDict) else network.scaling
+        scaling.set_range(found.low, found.high)
+
+
+def twin_of(record: RunRecord) -> nn.Module | None:
+    """Build the network with the same layers and without spikes; None for a network that has none."""
+    name = MODELS[record.network].twin
+    if not name:
+        return None
+    config = MODELS[name].config
+    shared = config(**{key: value for key, value in record.network_settings.items() if key in config.model_fields})
+    return MODELS[name].build(shared, record.shape, len(record.classes))
 
 
 def record_of(name: str, settings: Settings, training: Settings, source: Source) -> RunRecord:
     """Describe a run that is to train a network on a source."""
-    resolved = training.model_dump(mode="json") | {"feature": source.feature}
+    resolved = training.model_dump(mode="json") | ({} if source.by_name else {"feature": source.feature})
     return RunRecord(name, settings.model_dump(mode="json"), resolved, source.shape, source.classes, source.identity())
 
 
@@ -88,34 +217,30 @@ def measured_split(source: Source) -> str:
     return next((split for split in ("test", "val") if source.examples_in(split)), "train")
 
 
-def _about(record: RunRecord, source: Source, split: str) -> dict[str, Any]:
+def _about(record: RunRecord, source: Source, split: str, fold: bool) -> dict[str, Any]:
     network, training = record.network_settings, record.training_settings
     return {
         "network": record.network,
         "split": split,
-        "feature": source.feature,
-        "shape": list(record.shape),
+        "feature": list(source.views) if source.by_name else source.feature,
+        "shape": source.shape,
         "seed": training["seed"],
         "time_steps": network.get("time_steps"),
         "encoding": network.get("encoding"),
         "decode": training.get("decode"),
+        "folded": fold,
         "trained_on": record.cache,
         "evaluated_on": source.identity(),
     }
 
 
-def _cost(record: RunRecord, network: nn.Module, found: Evaluation) -> dict[str, Any]:
-    name = MODELS[record.network].twin
-    if not name:
-        return summarize_cost(network, found, None, record.shape)
-    config = MODELS[name].config
-    shared = config(**{key: value for key, value in record.network_settings.items() if key in config.model_fields})
-    twin = MODELS[name].build(shared, record.shape, len(record.classes))
-    return summarize_cost(network, found, twin, record.shape)
+def _write_predictions(path: Path, examples: Examples, found: Measured) -> None:
+    table = pd.DataFrame({"example_id": examples.example_ids()} | found.tally.predictions())
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
 
 
 def _write_activity(path: Path, network: nn.Module, examples: Examples, seed: int) -> None:
-    features = examples.read([0]).features[0]
-    layers = record_spikes(network, features, derived_generator(seed, "evaluate"))
+    layers = record_spikes(network, examples.read([0]).features, derived_generator(seed, "evaluate"))
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **layers)

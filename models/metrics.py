@@ -12,7 +12,7 @@ which is counted exactly. The first layer of a network with direct encoding take
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,14 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from models.layers import Output
+from models.views import Features, Shapes, zeros
+
+
+class Score(NamedTuple):
+    """The mean of something over so many examples of a batch."""
+
+    value: Tensor
+    examples: int
 
 
 def confusion_matrix(labels: Tensor, predictions: Tensor, classes: int) -> Tensor:
@@ -35,6 +43,19 @@ def accuracy(matrix: Tensor) -> float:
 def recalls(matrix: Tensor) -> list[float | None]:
     """Share of each class's examples that are right, none for a class without examples."""
     return [right / total if total else None for right, total in zip(matrix.diagonal().tolist(), matrix.sum(1).tolist(), strict=True)]
+
+
+def class_summary(matrix: Tensor, classes: tuple[str, ...], loss: float) -> dict[str, Any]:
+    """Describe right and wrong classes; ``chance`` is that of guessing, ``majority`` that of always naming the split's largest class."""
+    return {
+        "accuracy": accuracy(matrix),
+        "chance": 1 / len(classes),
+        "majority": matrix.sum(1).max().item() / max(int(matrix.sum()), 1),
+        "loss": loss,
+        "classes": list(classes),
+        "recall": dict(zip(classes, recalls(matrix), strict=True)),
+        "confusion_matrix": matrix.tolist(),
+    }
 
 
 def parameter_count(network: nn.Module) -> int:
@@ -87,14 +108,15 @@ class Meter:
     Parameters
     ----------
     network : Module
-        With ``spiking_layers()`` and ``weighted_layers()``.
+        With ``spiking_layers()`` and ``weighted_layers()``, and ``product_layers()`` where layers multiply what they are given with each other:
+        these have a method ``operations``, which counts additions in a spiking network and MACs in another, given what the layer is given.
 
     Attributes
     ----------
     spikes, neuron_steps : dict of str to float
         Per spiking layer: spikes, and neurons times time steps.
     synaptic_operations, macs : dict of str to float
-        Per weighted layer; a layer has the one or the other.
+        Per weighted layer and product; each has the one or the other.
     """
 
     def __init__(self, network: nn.Module):
@@ -104,6 +126,9 @@ class Meter:
         layers = network.weighted_layers()
         self.synaptic_operations = {name: 0.0 for name, layer in layers.items() if layer.takes_spikes}
         self.macs = {name: 0.0 for name, layer in layers.items() if not layer.takes_spikes}
+        self.products = network.product_layers() if hasattr(network, "product_layers") else {}
+        self._of_products = self.synaptic_operations if self.spikes else self.macs
+        self._of_products |= dict.fromkeys(self.products, 0.0)
 
     @contextmanager
     def watching(self) -> Iterator["Meter"]:
@@ -112,6 +137,7 @@ class Meter:
         for name, layer in self.network.weighted_layers().items():
             count = self._count_arrivals if layer.takes_spikes else self._count_macs
             hooks.append(layer.module.register_forward_pre_hook(partial(count, name)))
+        hooks += [layer.register_forward_pre_hook(partial(self._count_product, name)) for name, layer in self.products.items()]
         try:
             yield self
         finally:
@@ -124,34 +150,68 @@ class Meter:
         self.neuron_steps[name] += spikes.numel()
 
     def _count_arrivals(self, name: str, layer: nn.Module, inputs: tuple) -> None:
+        # Where residual connections add up streams of spikes, a 2 stands for two of them.
         (arriving,) = inputs
-        if isinstance(layer, nn.Conv2d):
-            active = torch.count_nonzero(arriving, dim=(0, 1)).double().cpu()  # [H, W] of [N, C, H, W]
-        else:
-            active = torch.tensor(torch.count_nonzero(arriving).item(), dtype=torch.float64)
-        self.synaptic_operations[name] += (active * fan_out(layer, *arriving.shape[-2:])).sum().item()
+        over = (0, 1) if isinstance(layer, nn.Conv2d) else None  # [N, C, H, W] to [H, W]
+        spikes = arriving.abs().sum(over, dtype=torch.float64).cpu()
+        self.synaptic_operations[name] += (spikes * fan_out(layer, *arriving.shape[-2:])).sum().item()
 
     def _count_macs(self, name: str, layer: nn.Module, inputs: tuple) -> None:
         (values,) = inputs
         fan = fan_out(layer, *values.shape[-2:])
         self.macs[name] += fan.sum().item() * values.numel() / fan.numel()
 
+    def _count_product(self, name: str, layer: nn.Module, inputs: tuple) -> None:
+        self._of_products[name] += layer.operations(*inputs)
+
 
 def _spikes(output: Tensor | Output) -> Tensor:
     return output.spikes if isinstance(output, Output) else output
 
 
-def twin_macs(twin: nn.Module, shape: tuple[int, int, int]) -> dict[str, float]:
-    """MACs of each layer of a network without spikes for one example ``[channel, band, frame]``."""
+def cost_summary(network: nn.Module, meter: Meter, examples: int, twin: nn.Module | None, shape: Shapes) -> dict[str, Any]:
+    """Describe size, spikes and operations per example, beside the twin's.
+
+    Parameters
+    ----------
+    network : Module
+    meter : Meter
+        What it counted over all examples.
+    examples : int
+    twin : Module, optional
+        The same layers without spikes.
+    shape : tuple of int or dict
+        ``(channel, band, frame)`` of the features, by name where there are several.
+    """
+    examples = max(examples, 1)
+    found: dict[str, Any] = {
+        "parameters": parameter_count(network),
+        "firing_rates": {name: spikes / max(meter.neuron_steps[name], 1) for name, spikes in meter.spikes.items()},
+        "spikes_per_example": {name: spikes / examples for name, spikes in meter.spikes.items()},
+        "operations_per_example": {
+            "synaptic_operations": {name: count / examples for name, count in meter.synaptic_operations.items()},
+            "macs": {name: count / examples for name, count in meter.macs.items()},
+        },
+    }
+    if twin is not None:
+        macs = twin_macs(twin, shape)
+        additions = sum(meter.synaptic_operations.values()) / examples
+        found["twin"] = {"parameters": parameter_count(twin), "macs": macs, "macs_total": sum(macs.values())}
+        found["operations_per_example"] |= {"synaptic_operations_total": additions, "macs_total": sum(meter.macs.values()) / examples}
+        found["operations_per_example"]["synaptic_operations_per_twin_mac"] = additions / sum(macs.values())
+    return found
+
+
+def twin_macs(twin: nn.Module, shape: Shapes) -> dict[str, float]:
+    """MACs of each layer of a network without spikes for one example, given the shape of its features."""
     meter = Meter(twin)
-    example = torch.zeros(1, *shape, device=next(twin.parameters()).device)
     with meter.watching(), torch.no_grad():
-        twin.eval()(example)
+        twin.eval()(zeros(shape, device=next(twin.parameters()).device))
     return meter.macs
 
 
-def record_spikes(network: nn.Module, features: Tensor, generator: Generator | None = None) -> dict[str, np.ndarray]:
-    """Spikes of every spiking layer for one example ``[channel, band, frame]``, from the input on.
+def record_spikes(network: nn.Module, features: Features, generator: Generator | None = None) -> dict[str, np.ndarray]:
+    """Spikes of every spiking layer for the first example of some features ``[B, ...]``, from the input on.
 
     Returns
     -------
@@ -165,7 +225,7 @@ def record_spikes(network: nn.Module, features: Tensor, generator: Generator | N
 
     hooks = [layer.register_forward_hook(partial(keep, name)) for name, layer in network.spiking_layers().items()]
     with torch.no_grad():
-        network.eval()(features.unsqueeze(0), generator)
+        network.eval()(features, generator)
     for hook in hooks:
         hook.remove()
     return found

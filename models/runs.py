@@ -5,6 +5,7 @@ checkpoints/          last.ckpt and best.ckpt, for going on
 weights.safetensors   the best epoch's weights and the measured ranges; written when training has ended
 curves.csv            loss and scores of each epoch
 metrics.json          what `evaluate` measured
+predictions.csv       truth and answer for each example that it measured
 activity.npz          spikes of every layer for one example
 timing.json           how long it took
 tensorboard/          the curves as TensorBoard reads them
@@ -21,10 +22,12 @@ from torch import nn
 
 from audiodata.errors import AudioDataError
 from audiodata.shards import replacing
+from models.views import Shapes
 
 FORMAT = "audiodata-run"
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, METRICS, TIMING, ACTIVITY = "config.json", "weights.safetensors", "metrics.json", "timing.json", "activity.npz"
+PREDICTIONS = "predictions.csv"
 CHECKPOINTS, LAST_CHECKPOINT, BEST_CHECKPOINT = "checkpoints", "last.ckpt", "best.ckpt"
 
 # Settings that may differ when a run goes on: they change how long it runs or where, not what an epoch does.
@@ -39,8 +42,8 @@ class RunRecord(NamedTuple):
     network : str
         A key of `models.MODELS`.
     network_settings, training_settings : dict
-    shape : tuple of int
-        ``(channel, band, frame)`` of the features.
+    shape : tuple of int or dict
+        ``(channel, band, frame)`` of the features, by name where the network takes several.
     classes : tuple of str
     cache : dict
         ``catalog`` (name) and ``catalog_fingerprint``.
@@ -49,7 +52,7 @@ class RunRecord(NamedTuple):
     network: str
     network_settings: dict[str, Any]
     training_settings: dict[str, Any]
-    shape: tuple[int, int, int]
+    shape: Shapes
     classes: tuple[str, ...]
     cache: dict[str, str]
 
@@ -84,7 +87,9 @@ def read_record(run: Path) -> RunRecord:
         record = RunRecord(**{name: found[name] for name in RunRecord._fields})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AudioDataError(f"{path}: damaged ({type(error).__name__}: {error}); train again") from None
-    return record._replace(shape=tuple(record.shape), classes=tuple(record.classes))
+    shape = record.shape
+    shape = {name: tuple(each) for name, each in shape.items()} if isinstance(shape, dict) else tuple(shape)
+    return record._replace(shape=shape, classes=tuple(record.classes))
 
 
 def begin(run: Path, record: RunRecord, *, resume: bool) -> bool:

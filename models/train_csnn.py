@@ -1,62 +1,15 @@
-"""Train the convolutional spiking network or its twin on a cache: data, model, schedule, fit, measure."""
+"""Train the convolutional spiking network or its twin on a cache: one feature in, one class out.
 
-from pathlib import Path
-from typing import Any
+data      one feature as [channel, band, frame], augmented as for sounds
+model     `models.csnn`, its neurons and encoding as settings
+schedule  Adam at 2e-3 along a cosine; cross entropy of spike counts, or another of `models.losses.LOSSES`
+fit       up to 100 epochs; the epoch of the lowest validation loss stays
+"""
 
-from models.classification import Classification
-from models.csnn import CnnConfig
-from models.data import load_data
-from models.evaluation import evaluate_run, measured_split, new_network, record_of
-from models.runs import begin, finish
-from models.training import Learner, fit
+from models.train_network import train
 from models.training_config import SpikingTraining, TwinTraining
+
+__all__ = ["TRAINING", "train"]
 
 # Settings of the training that `--set` may change, by network.
 TRAINING = {"csnn": SpikingTraining, "cnn": TwinTraining}
-
-
-def train(
-    name: str, cache: Path, run: Path, settings: CnnConfig, training: SpikingTraining | TwinTraining, *, resume: bool = False
-) -> dict[str, Any]:
-    """Train and measure.
-
-    Parameters
-    ----------
-    name : str
-        A key of `TRAINING`.
-    cache : Path
-    run : Path
-        The folder to write; see `models.runs`.
-    settings : CnnConfig
-        Of the network.
-    training : SpikingTraining or TwinTraining
-    resume : bool
-        Go on with what an earlier call began.
-
-    Returns
-    -------
-    dict
-        The content of ``metrics.json``.
-
-    Raises
-    ------
-    AudioDataError
-        Cache, settings and run do not fit together.
-    """
-    # data: one feature as [channel, band, frame], augmented while training; what it ranges over is measured on the training split
-    data = load_data(cache, training)
-    record = record_of(name, settings, training, data.source)
-
-    # model: first weights by the seed; the measured ranges travel with the weights
-    network = new_network(record, data.ranges)
-
-    # schedule: Adam, its rate along a cosine over the epochs; the loss reads spikes or membrane potentials
-    learner = Learner(network, Classification(training.loss, training.decode), training)
-
-    # fit: epoch by epoch until the last one or until patience ends; the weights of the best epoch stay
-    if begin(run, record, resume=resume):
-        curves = fit(learner, data.train, data.val, run, resume=resume)
-        finish(run, network, curves.seconds)
-
-    # measure: on the test split, where there is one
-    return evaluate_run(run, cache, measured_split(data.source))

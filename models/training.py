@@ -19,12 +19,15 @@ from torch.utils.data import DataLoader
 from audiodata.errors import AudioDataError
 from models.callbacks import Curves, Progress
 from models.data import Batch
+from models.metrics import Score
 from models.runs import CHECKPOINTS, LAST_CHECKPOINT
 from models.schedules import SCHEDULES
 from models.seeds import derived_generator
 from models.training_config import TrainingConfig
 
 logger = logging.getLogger(__name__)
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 class Task(Protocol):
@@ -33,8 +36,8 @@ class Task(Protocol):
     def loss(self, output: tuple, targets: dict[str, Tensor]) -> Tensor:
         """Loss of a batch, its mean over the examples."""
 
-    def scores(self, output: tuple, targets: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Scores of a batch by name, means over the examples."""
+    def scores(self, output: tuple, targets: dict[str, Tensor]) -> dict[str, Score]:
+        """Scores of a batch by name, each over the examples that have what it is about."""
 
 
 class Learner(lightning.LightningModule):
@@ -58,9 +61,9 @@ class Learner(lightning.LightningModule):
         self.config = config
 
     def configure_optimizers(self) -> dict:
-        """Adam with a learning rate that follows the schedule, epoch by epoch."""
+        """Adam or AdamW with a learning rate that follows the schedule, epoch by epoch."""
         config = self.config
-        optimizer = torch.optim.Adam(self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        optimizer = OPTIMIZERS[config.optimizer](self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         share = SCHEDULES[config.schedule]
         return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, lambda epoch: share(epoch, config.epochs))}
 
@@ -91,9 +94,9 @@ class Learner(lightning.LightningModule):
         if not torch.isfinite(loss):
             raise AudioDataError(f"epoch {self.current_epoch + 1}: the loss is {loss.item()}; lower `learning_rate` or set `clip_norm`")
         with torch.no_grad():
-            values = {"loss": loss.detach()} | self.task.scores(output, batch.targets)
-        named = {f"{split}_{name}": value for name, value in values.items()}
-        self.log_dict(named, on_step=False, on_epoch=True, batch_size=len(batch.features))
+            scores = {"loss": Score(loss.detach(), batch.examples)} | self.task.scores(output, batch.targets)
+        for name, score in scores.items():
+            self.log(f"{split}_{name}", score.value, on_step=False, on_epoch=True, batch_size=score.examples)
         return loss
 
 
@@ -155,7 +158,7 @@ def _run(trainer: lightning.Trainer, learner: Learner, train: DataLoader, val: D
 
 
 def _checkpoints(config: TrainingConfig, run: Path, validated: bool) -> list[Callback]:
-    mode = "min" if config.monitor.endswith("loss") else "max"
+    mode = "min" if config.monitor.endswith(("loss", "mae")) else "max"
     best = ModelCheckpoint(
         dirpath=run / CHECKPOINTS,
         filename="best",

@@ -11,30 +11,40 @@ from models.augment import AugmentConfig
 class TrainingConfig(Settings):
     """How a network is trained.
 
-    ``feature``: none for the cache's first of mfcc, log_mel and image. ``seed``: of everything random. ``learning_rate``: Adam's, and its
-    course over the epochs ``schedule``. ``clip_norm``: largest norm of all gradients together, 0 for no limit. ``monitor``: what decides
-    which epoch is the best (measured on the val split; a cache without one keeps the last epoch). ``patience``: epochs without a better
-    value until training stops early, 0 for never. ``cut_share``: share of the feature's values beyond either end of the range that is
-    scaled to 0 to 1. ``workers``: processes that read; the results do not depend on it. ``device``: "auto" takes a GPU if there is one.
+    ``seed``: of everything random. ``optimizer``: "adam" (Kingma & Ba 2015), whose ``weight_decay`` is an L2 penalty, or "adamw" (Loshchilov
+    & Hutter 2019), whose weights decay by themselves. ``learning_rate``: its step size, and its course over the epochs ``schedule``.
+    ``clip_norm``: largest norm of all gradients together, 0 for no limit. ``patience``: epochs without a better value until training stops
+    early, 0 for never. ``cut_share``: share of a feature's values beyond either end of the range that is scaled to 0 to 1. ``workers``:
+    processes that read; the results do not depend on it. ``device``: "auto" takes a GPU if there is one.
     """
 
-    feature: str | None = None
     seed: int = Field(default=0, ge=0)
     epochs: int = Field(default=100, ge=1)
     batch_size: int = Field(default=32, ge=1)
+    optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
     schedule: Literal["constant", "cosine"] = "cosine"
     clip_norm: float = Field(default=1.0, ge=0)
-    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
     patience: int = Field(default=30, ge=0)
     cut_share: float = Field(default=0.01, ge=0.0, lt=0.5)
-    augment: AugmentConfig = AugmentConfig()
     workers: int = Field(default=0, ge=0)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
 
-class SpikingTraining(TrainingConfig):
+class ClassificationTraining(TrainingConfig):
+    """Training of a network that takes one feature and tells classes apart.
+
+    ``feature``: none for the cache's first of mfcc, log_mel and image. ``monitor``: what decides which epoch is the best (measured on the val
+    split; a cache without one keeps the last epoch). ``augment``: random changes of the training examples.
+    """
+
+    feature: str | None = None
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+    augment: AugmentConfig = AugmentConfig()
+
+
+class SpikingTraining(ClassificationTraining):
     """Training of a classifying network that spikes: what is learned from its spikes or potentials, and how they are read.
 
     ``loss``: a key of `models.losses.LOSSES`. ``decode``: a key of `models.decoding.DECODINGS`.
@@ -44,9 +54,41 @@ class SpikingTraining(TrainingConfig):
     decode: Literal["rate", "first_spike"] = "rate"
 
 
-class TwinTraining(TrainingConfig):
+class TwinTraining(ClassificationTraining):
     """Training of a classifying network that does not spike, by the cross entropy of its values."""
 
     # Names of the spiking networks' choices that come to the same for values at one single step.
     loss: Literal["ce_count"] = "ce_count"
     decode: Literal["rate"] = "rate"
+
+
+class LocalizationTraining(TrainingConfig):
+    """Training of a network that finds direction and class together, as in SpikSLC-Net (2023, sections 4.4 and 5.1).
+
+    ``doa_weight``: share of the direction's loss, lambda of Eq. 19; the rest is the class's; 0 and 1 leave one of them out. ``doa_error``:
+    squared error of the 360 outputs as their "mean" or their "sum", see `models.losses.azimuth_error`. ``sigma_deg``: width of the curve that
+    is aimed at (Eq. 16). ``tolerance_deg``: a direction is right that is off by less than this, one figure for each (Eq. 20). ``monitor``:
+    what decides which epoch is the best: "val_mae" is the direction's mean error, "val_doa_accuracy" the share within the first tolerance,
+    "val_accuracy" that of right classes.
+    """
+
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = Field(default=1e-4, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip_norm: float = Field(default=0.0, ge=0)
+    doa_weight: float = Field(default=0.99, ge=0.0, le=1.0)
+    doa_error: Literal["mean", "sum"] = "mean"
+    sigma_deg: float = Field(default=5.0, gt=0.0)
+    tolerance_deg: tuple[float, ...] = Field(default=(2.5, 5.0), min_length=1)
+    monitor: Literal["val_loss", "val_mae", "val_doa_accuracy", "val_accuracy"] = "val_loss"
+
+
+class Measuring(Settings):
+    """How an estimator of directions without training is measured; ``tolerance_deg``, ``sigma_deg`` as in `LocalizationTraining`."""
+
+    seed: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=256, ge=1)
+    doa_weight: Literal[1.0] = 1.0
+    doa_error: Literal["mean"] = "mean"
+    sigma_deg: float = Field(default=5.0, gt=0.0)
+    tolerance_deg: tuple[float, ...] = Field(default=(2.5, 5.0), min_length=1)

@@ -8,9 +8,10 @@ from model_caches import CLASSES, IMAGE, build_cache, features
 from audiodata.errors import CacheError
 from models import data
 from models.augment import AugmentConfig
-from models.data import Examples, load_data, measure_ranges, open_source
+from models.data import Examples, load_data, measure_ranges
 from models.seeds import PURPOSES, derived_seed
-from models.training_config import TrainingConfig
+from models.training_config import ClassificationTraining
+from models.views import open_source
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def images(tmp_path_factory):
 
 
 def batches(cache, epoch=0, workers=0, **settings):
-    loader = load_data(cache, TrainingConfig(batch_size=10, workers=workers, **settings)).train
+    loader = load_data(open_source(cache), ClassificationTraining(batch_size=10, workers=workers, **settings)).train
     loader.sampler.set_epoch(epoch)
     return list(loader)
 
@@ -37,14 +38,14 @@ def same(one, other):
 
 def test_bands_stand_before_frames_and_time_comes_last(cache):
     source = open_source(cache)
-    assert (source.feature, source.shape, source.has_time) == ("mfcc", (1, 16, 24), True)
+    assert (source.feature, source.shape, source.views["mfcc"].has_time) == ("mfcc", (1, 16, 24), True)
     read = Examples(source, "train").read([3])
     assert np.array_equal(read.features[0, 0].numpy().T, features(0, 5)[0]), "two examples without a class come first"
 
 
 def test_images_keep_rows_before_columns(images):
     source = open_source(images)
-    assert (source.feature, source.shape, source.has_time) == ("image", (1, 16, 16), False)
+    assert (source.feature, source.shape, source.views["image"].has_time) == ("image", (1, 16, 16), False)
     assert np.array_equal(Examples(source, "train").read([1]).features[0].numpy(), features(1, 1, IMAGE))
 
 
@@ -71,7 +72,7 @@ def test_epochs_differ_and_repeat(cache):
 
 
 def test_changes_of_an_example_depend_on_the_epoch_and_not_on_its_neighbours(cache):
-    examples = load_data(cache, TrainingConfig()).train.dataset
+    examples = load_data(open_source(cache), ClassificationTraining()).train.dataset
     alone, beside = examples[0, 3].features[0], examples.__getitems__([(0, 1), (0, 3)]).features
     assert torch.equal(alone, beside[1])
     assert not torch.equal(alone, examples[1, 3].features[0])
@@ -84,21 +85,21 @@ def test_batches_do_not_depend_on_the_number_of_workers(cache):
 
 
 def test_validation_is_neither_shuffled_nor_changed(cache):
-    loaded = load_data(cache, TrainingConfig(batch_size=4))
+    loaded = load_data(open_source(cache), ClassificationTraining(batch_size=4))
     found = torch.cat([batch.features for batch in loaded.val])
     plain = Examples(loaded.source, "val")
     assert torch.equal(found, plain.read(range(len(plain))).features)
 
 
 def test_a_cache_without_val_has_no_validation(tmp_path):
-    assert load_data(build_cache(tmp_path / "cache", sizes={"train": 6, "test": 3}), TrainingConfig()).val is None
+    assert load_data(open_source(build_cache(tmp_path / "cache", sizes={"train": 6, "test": 3})), ClassificationTraining()).val is None
 
 
 def test_ranges_are_measured_per_band_of_sounds_and_once_for_images(cache, images):
     for path in (cache, images):
         examples = Examples(open_source(path), "train")
         values = examples.read(range(len(examples))).features
-        ranges = measure_ranges(examples, 0.0)
+        (ranges,) = measure_ranges(examples, 0.0).values()
         over = (0, 3) if path == cache else (0, 2, 3)
         assert torch.equal(ranges.low, values.amin(over, keepdim=True)[0].expand_as(ranges.low))
         assert torch.equal(ranges.high, values.amax(over, keepdim=True)[0].expand_as(ranges.high))
@@ -107,7 +108,7 @@ def test_ranges_are_measured_per_band_of_sounds_and_once_for_images(cache, image
 
 def test_cut_share_leaves_out_that_share_at_either_end(cache):
     examples = Examples(open_source(cache), "train")
-    ranges = measure_ranges(examples, 0.1)
+    ranges = measure_ranges(examples, 0.1)["mfcc"]
     below = examples.read(range(24)).features < ranges.low
     assert below.float().mean().item() == pytest.approx(0.1, abs=0.01)
 
@@ -116,13 +117,13 @@ def test_large_splits_are_measured_on_a_part(cache, monkeypatch):
     monkeypatch.setattr(data, "MEASURED_EXAMPLES", 3)
     examples = Examples(open_source(cache), "train")
     part = examples.read([0, 12, 23]).features
-    assert measure_ranges(examples, 0.0).high.max() == part.max()
+    assert measure_ranges(examples, 0.0)["mfcc"].high.max() == part.max()
 
 
 def test_images_are_not_augmented_unless_asked_for(images):
-    assert load_data(images, TrainingConfig()).train.dataset.augment is None
+    assert load_data(open_source(images), ClassificationTraining()).train.dataset.augment is None
     with pytest.raises(CacheError, match=r"can't be augmented.*augment.on=false"):
-        load_data(images, TrainingConfig(augment=AugmentConfig(gain_db=3)))
+        load_data(open_source(images), ClassificationTraining(augment=AugmentConfig(gain_db=3)))
 
 
 @pytest.mark.parametrize(("feature", "message"), [("mfc", "did you mean `mfcc`"), ("gcc_phat", "no feature `gcc_phat`")])

@@ -116,7 +116,7 @@ def test_macs_of_the_twin_by_hand():
 
 def test_spikes_of_one_example_are_recorded_in_order():
     network = made_network(encoding="rate")
-    found = record_spikes(network, torch.rand(1, 12, 14), torch.Generator().manual_seed(1))
+    found = record_spikes(network, torch.rand(1, 1, 12, 14), torch.Generator().manual_seed(1))
     assert {name: values.shape for name, values in found.items()} == {
         "input": (4, 1, 12, 14), "lif1": (4, 2, 5, 6), "lif2": (4, 3, 1, 2), "lif3": (4, 5),
     }  # fmt: skip

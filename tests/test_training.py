@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 import torch
 from model_caches import CLASSES, build_cache
+from model_runs import door, refused
 from safetensors.torch import load_file
 
-from audiodata.console import run_door
 from audiodata.errors import AudioDataError
-from models import MODELS
-from models.__main__ import app, parse_changes, split_settings
+from models import MODELS, PRESETS
 from models.callbacks import Curves
+from models.choices import parse_changes, split_settings
 from models.training_config import SpikingTraining, TwinTraining
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +29,7 @@ SMALL = {
     "feedforward": ["time_steps=6", "hidden=40", "threshold=0.5"],
     "mlp": ["hidden=40"],
 }
+CLASSIFYING = [name for name, model in MODELS.items() if model.task == "classification"]
 
 
 @pytest.fixture(scope="module")
@@ -47,34 +48,16 @@ def finished(cache, tmp_path_factory):
 RANDOM = ("--epochs", "4", "--set", "dropout=0.2", "--set", "encoding=rate")
 
 
-def door(*words):
-    """Run ``python -m models`` without a new process; return its exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["models", *map(str, words)])
-        with pytest.raises(SystemExit) as left:
-            run_door(app)
-    return left.value.code or 0
-
-
 def train(cache, run, *words, name="csnn", code=0):
     changes = [word for change in ["batch_size=8", "learning_rate=0.01", *SMALL[name]] for word in ("--set", change)]
     assert door("train", name, "--cache", cache, "--out", run, *changes, *words) == code
-
-
-def refused(capsys, *words):
-    """Return the one line that a command ends with that exits with 2."""
-    capsys.readouterr()
-    assert door(*words) == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    return lines[0]
 
 
 def metrics(run):
     return json.loads((run / "metrics.json").read_text())
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CLASSIFYING)
 def test_every_network_learns(cache, tmp_path, name):
     train(cache, tmp_path / "run", "--epochs", "12", name=name)
     found = metrics(tmp_path / "run")
@@ -315,13 +298,25 @@ def test_conformance_of_the_registry():
 
     from models.neurons import SpikingNeuron
 
-    for model in MODELS.values():
-        network = model.build(model.config(), (1, 20, 40), 3)
+    shapes = {"gcc_phat": (6, 51, 4), "log_mel": (4, 20, 4), "mfcc": (4, 20, 4), "mtpc": (6, 51 * 40, 4)}
+    array = {"positions_m": [[0.1, 0, 0], [0, 0.1, 0], [-0.1, 0, 0], [0, -0.1, 0]], "sample_rate": 16000}
+    for name, model in MODELS.items():
+        wanted = {(one if isinstance(one, str) else one[0]): 0 for one in model.features}
+        shape = {one: shapes[one] for one in wanted} if model.task == "localization" else (1, 20, 40)
+        network = model.build(model.config(**({} if model.trained else array)), shape, 3)
         weighted = {layer.module for layer in network.weighted_layers().values()}
         assert weighted == {module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
         spiking = {part for layer in network.spiking_layers().values() for part in layer.modules()}
         assert {module for module in network.modules() if isinstance(module, SpikingNeuron)} <= spiking
+        assert bool(spiking) == (model.kind == "SNN"), name
+        assert bool(weighted) == model.trained, name
         if model.twin:
             shared = MODELS[model.twin].config.model_fields.keys()
             assert shared <= model.config.model_fields.keys()
     assert os.environ.get("PL_GLOBAL_SEED") is None
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS.items())
+def test_presets_fit_their_networks(name, preset):
+    assert name not in MODELS
+    MODELS[preset.network].config(**preset.settings)

@@ -1,0 +1,119 @@
+"""Train several networks on one cache, and put what was measured into one table: ``comparison.json`` and ``comparison.md``."""
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from audiodata.shards import replacing
+from models import MODELS
+from models.choices import Choice, check_known, choose, settings_for
+from models.runs import write_json
+
+COMPARISON, TABLE = "comparison.json", "comparison.md"
+WORDS = 2  # columns of words, to the left; all others hold numbers
+
+
+def compare(names: Sequence[str], cache: Path, folder: Path, given: dict[str, Any], *, resume: bool = False) -> dict[str, Any]:
+    """Train and measure networks one after another, those that learn nothing measure only.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Networks and presets.
+    cache : Path
+    folder : Path
+        Gets a run's folder for each, of that name, and both files.
+    given : dict
+        Settings; each goes to those networks that know it.
+    resume : bool
+        Go on with what is there; what has ended is not trained again.
+
+    Returns
+    -------
+    dict
+        The content of ``comparison.json``: ``cache``, ``split`` and ``rows``, see `row_of`.
+
+    Raises
+    ------
+    AudioDataError
+        An unknown name, a setting that none of them knows, or what training raises.
+    """
+    choices = [choose(name) for name in dict.fromkeys(names)]
+    check_known(given, list(dict.fromkeys(key for choice in choices for key in choice.known)))
+    chosen = [(choice, *settings_for(choice, _meant_for(choice, given), cache)) for choice in choices]
+    rows = []
+    for choice, settings, training in chosen:
+        page = importlib.import_module(MODELS[choice.network].page)
+        metrics = page.train(choice.network, cache, folder / choice.name, settings, training, resume=resume)
+        rows.append(row_of(choice.name, metrics))
+    found = {"cache": metrics["evaluated_on"], "split": metrics["split"], "rows": rows}
+    write_json(folder / COMPARISON, found)
+    with replacing(folder / TABLE) as temporary:
+        temporary.write_text(markdown(found), encoding="utf-8")
+    return found
+
+
+def _meant_for(choice: Choice, given: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key in choice.known}
+
+
+def row_of(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    """What the table says of one network; None where it has no such figure.
+
+    Returns
+    -------
+    dict
+        ``method``, ``type`` ("SNN", "ANN", "classical"), ``time_steps``, ``doa_mae_deg``, ``doa_accuracy`` (share by tolerance in degrees),
+        ``accuracy`` (of classes), ``parameters``, and per example ``synaptic_operations`` (additions) and ``macs``.
+    """
+    kind, doa, operations = MODELS[metrics["network"]].kind, metrics.get("doa"), metrics["operations_per_example"]
+    return {
+        "method": name,
+        "type": kind,
+        "time_steps": metrics["time_steps"] or (1 if kind == "ANN" else None),
+        "doa_mae_deg": doa and doa["mae_deg"],
+        "doa_accuracy": doa and doa["accuracy"],
+        "accuracy": metrics["accuracy"],
+        "parameters": metrics["parameters"],
+        "synaptic_operations": sum(operations["synaptic_operations"].values()),
+        "macs": sum(operations["macs"].values()),
+    }
+
+
+def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Columns and cells in the form of SpikSLC-Net's Tables 1 and 5; without directions, the columns about them are left out."""
+    tolerances = sorted({tolerance for row in rows for tolerance in row["doa_accuracy"] or {}}, key=float)
+    located = bool(tolerances)
+    columns = ["Method", "Type", "Time steps", *(["DoA MAE (deg)"] if located else [])]
+    columns += [*(f"DoA acc. < {tolerance} deg (%)" for tolerance in tolerances), "SEC acc. (%)" if located else "Accuracy (%)"]
+    columns += ["Parameters", "Synaptic operations", "MACs"]
+    return columns, [_cells(row, tolerances) for row in rows]
+
+
+def _cells(row: dict[str, Any], tolerances: Sequence[str]) -> list[str]:
+    within = row["doa_accuracy"] or {}
+    shares = [*(within.get(tolerance) for tolerance in tolerances), row["accuracy"]]
+    directions = [_shown(row["doa_mae_deg"], "{:.2f}")] if tolerances else []
+    counts = [_shown(row[name], "{:,.0f}") for name in ("parameters", "synaptic_operations", "macs")]
+    percents = [_shown(share if share is None else 100 * share, "{:.2f}") for share in shares]
+    return [row["method"], row["type"], _shown(row["time_steps"], "{}"), *directions, *percents, *counts]
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """Table as text that reads well as it stands, with what it was measured on."""
+    columns, cells = table(found["rows"])
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    rule = ["-" * width if place < WORDS else f"{'-' * (width - 1)}:" for place, width in enumerate(widths)]
+    name, fingerprint = found["cache"]["catalog"], found["cache"]["catalog_fingerprint"][:12]
+    about = f"Measured on the split `{found['split']}` of the cache `{name}` ({fingerprint}); operations per example."
+    return "\n".join([about, "", *(_line(line, widths) for line in (columns, rule, *cells)), ""])
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    padded = [cell.ljust(width) if place < WORDS else cell.rjust(width) for place, (cell, width) in enumerate(zip(cells, widths, strict=True))]
+    return f"| {' | '.join(padded)} |"

@@ -1,0 +1,237 @@
+"""What a training takes from a cache: which features, turned which way, and which targets.
+
+Networks see ``[B, channel, band, frame]``: a channel is a microphone or a pair of them; a band is a mel band, a cepstral coefficient, a lag
+or an image's row; a frame is a point in time or an image's column.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from audiodata.errors import CacheError
+from audiodata.settings import nearest
+from audiodata.shards import Cache, open_cache
+from audiodata.shards.format import Layout
+from models.layers import Shape
+
+PREFERRED = ("mfcc", "log_mel", "image")
+
+# Features whose bands are places on one axis and not quantities of their own: a peak must be as high at one lag as at another, for one pair
+# of microphones as for another, and a difference of 0 between two channels must stay in the same place for all of them.
+ONE_RANGE = ("gcc_phat", "level_difference", "phase_difference")
+
+# What one network takes: a feature, or several by name.
+Features = Tensor | dict[str, Tensor]
+Shapes = Shape | dict[str, Shape]
+
+
+class View(NamedTuple):
+    """One feature of a cache, as the networks see it.
+
+    Attributes
+    ----------
+    name : str
+    order : tuple of int
+        How the cached axes ``[example, ...]`` become ``[example, channel, band, frame]``.
+    shape : tuple of int
+        ``(channel, band, frame)``.
+    has_time : bool
+        Whether the last axis is time.
+    """
+
+    name: str
+    order: tuple[int, ...]
+    shape: Shape
+    has_time: bool
+
+    def turned(self, values: Tensor) -> Tensor:
+        """Turn what the cache holds, ``[example, ...]``, into float32 ``[example, channel, band, frame]``."""
+        return values.permute(self.order).float().contiguous()
+
+    @property
+    def shared_range(self) -> Literal["band", "channel", "all"]:
+        """Over what one range is measured: each band of a sound, each channel of an image, or all of it (`ONE_RANGE`)."""
+        if self.name in ONE_RANGE:
+            return "all"
+        return "band" if self.has_time else "channel"
+
+
+class Source(NamedTuple):
+    """The features of one cache that a network takes.
+
+    Attributes
+    ----------
+    cache : Cache
+    views : dict of str to View
+        By feature.
+    by_name : bool
+        Whether the network takes its features by name; else it takes its only one as it is.
+    located : bool
+        Whether examples have directions, of which those without a class are of use too.
+    """
+
+    cache: Cache
+    views: dict[str, View]
+    by_name: bool = False
+    located: bool = False
+
+    def given(self, features: dict[str, Tensor]) -> Features:
+        """Features in the form in which the network takes them."""
+        return features if self.by_name else features[self.feature]
+
+    @property
+    def feature(self) -> str:
+        """Name of the first feature; of a network that takes one, the only one."""
+        return next(iter(self.views))
+
+    @property
+    def shape(self) -> Shapes:
+        """``(channel, band, frame)``, by name for a network that takes its features by name."""
+        return {name: view.shape for name, view in self.views.items()} if self.by_name else self.views[self.feature].shape
+
+    def identity(self) -> dict[str, str]:
+        """Which cache this is: the catalog's name and fingerprint."""
+        return {"catalog": self.cache.manifest["catalog"]["name"], "catalog_fingerprint": self.cache.manifest["catalog_fingerprint"]}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of their indices."""
+        return tuple(self.cache.manifest["classes"])
+
+    def examples_in(self, split: str) -> int:
+        """Number of examples of a split that may be of use, 0 where there is none."""
+        found = self.cache.manifest["splits"].get(split, {})
+        if self.located:
+            return found.get("examples", 0)
+        return sum(found.get("classes", {}).get(name, 0) for name in self.classes)
+
+
+def open_source(path: str | Path, feature: str | None = None) -> Source:
+    """Open a cache for a network that takes one feature and tells classes apart.
+
+    Parameters
+    ----------
+    path : path
+    feature : str, optional
+        Default: the first that the cache has of `PREFERRED`.
+
+    Raises
+    ------
+    CacheError
+        Not a cache, no such feature, a feature of another kind, or fewer than two classes.
+    """
+    cache = open_cache(path)
+    name = feature or next((name for name in PREFERRED if name in cache.features), None)
+    if name not in cache.features:
+        found = list(cache.features)
+        wanted = f"no feature `{feature}`{nearest(feature, found)}" if feature else f"none of {', '.join(PREFERRED)}; it has {', '.join(found)}"
+        raise CacheError(f"{path}: {wanted}")
+    _check_classes(cache, 2)
+    return Source(cache, {name: view_of(cache, name)})
+
+
+def open_located_source(path: str | Path, features: Sequence[str | tuple[str, ...]]) -> Source:
+    """Open a cache for a network that takes features by name and finds directions and classes.
+
+    Parameters
+    ----------
+    path : path
+    features : sequence of str or tuple of str
+        Of several in a tuple the first that the cache has.
+
+    Raises
+    ------
+    CacheError
+        Not a cache, or without one of the features, directions or classes; the message says what to add to the catalog.
+    """
+    cache = open_cache(path)
+    names = [_one_of(cache, (wanted,) if isinstance(wanted, str) else wanted) for wanted in features]
+    if "azimuth_deg" not in cache.targets:
+        raise CacheError(
+            f"{path}: its examples have no `azimuth_deg`; build a catalog whose table [dataset] names recordings with directions, "
+            'for instance name = "sloclas" or "simulated_array"'
+        )
+    _check_classes(cache, 1)
+    return Source(cache, {name: view_of(cache, name) for name in names}, by_name=True, located=True)
+
+
+def _one_of(cache: Cache, wanted: tuple[str, ...]) -> str:
+    found = next((name for name in wanted if name in cache.features), None)
+    if found is None:
+        tables = " or ".join(f"[features.{name}]" for name in wanted)
+        raise CacheError(
+            f"{cache.path}: has no feature `{' or '.join(wanted)}`, only {', '.join(cache.features)}; add the table {tables} to its catalog "
+            "and build it again"
+        )
+    return found
+
+
+def _check_classes(cache: Cache, fewest: int) -> None:
+    if len(cache.manifest["classes"]) < fewest:
+        raise CacheError(f"{cache.path}: has {len(cache.manifest['classes'])} classes; a classifier needs at least {fewest}")
+
+
+def view_of(cache: Cache, name: str) -> View:
+    """Say how a feature of a cache is turned for the networks.
+
+    Raises
+    ------
+    CacheError
+        The feature has other than three axes.
+    """
+    layout: Layout = cache.features[name]
+    if len(layout.shape) != 3:
+        raise CacheError(f"{cache.path}: feature `{name}` has the axes {', '.join(layout.axes)}; expected three: channel, band and frame")
+    has_time = "frame" in layout.axes
+    last = layout.axes.index("frame") + 1 if has_time else 3
+    order = (0, *(axis for axis in (1, 2, 3) if axis != last), last)
+    return View(name, order, tuple(layout.shape[axis - 1] for axis in order[1:]), has_time)
+
+
+def array_settings(cache: Cache) -> dict[str, Any]:
+    """Give what an estimator without training has to know of the recordings: where the microphones are, and what the lags mean.
+
+    Returns
+    -------
+    dict
+        ``positions_m`` and ``speed_of_sound_m_s`` of the catalog's table [array], ``sample_rate`` in Hz, ``max_lag`` and ``interpolation``
+        of its table [features.gcc_phat].
+
+    Raises
+    ------
+    CacheError
+        The catalog lacks one of these tables.
+    """
+    catalog = cache.manifest["catalog"]
+    array = catalog.get("array", {})
+    if not array.get("positions_m"):
+        raise CacheError(f"{cache.path}: its catalog's table [array] has no positions_m; add [[x, y, z], ...], metres, one a channel, and build it")
+    lags = catalog["features"].get("gcc_phat")
+    if lags is None:
+        raise CacheError(f"{cache.path}: its catalog has no table [features.gcc_phat]; add it and build it")
+    found = {name: array[name] for name in ("positions_m", "speed_of_sound_m_s")}
+    found |= {name: lags[name] for name in ("max_lag", "interpolation")}
+    return found | {"sample_rate": cache.manifest["audio"]["sample_rate"]}
+
+
+def detector_settings(cache: Cache) -> dict[str, Any]:
+    """Give what a network on phase-coded spikes has to know of them: ``n_bands`` of the catalog's table [features.mtpc], if there is one."""
+    detectors = cache.manifest["catalog"]["features"].get("mtpc", {})
+    return {name: detectors[name] for name in ("n_bands",) if name in detectors}
+
+
+def zeros(shape: Shapes, examples: int = 1, device: torch.device | str = "cpu") -> Features:
+    """Features of some examples, all 0."""
+    if isinstance(shape, dict):
+        return {name: torch.zeros(examples, *each, device=device) for name, each in shape.items()}
+    return torch.zeros(examples, *shape, device=device)
+
+
+def moved(features: Features, device: torch.device) -> Features:
+    """Features on a device."""
+    if isinstance(features, dict):
+        return {name: values.to(device) for name, values in features.items()}
+    return features.to(device)
