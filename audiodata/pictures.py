@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 SPLIT_COLOURS = {"train": "#4477aa", "val": "#ccbb44", "test": "#ee6677"}
+SCORES = {"loss": "loss", "mae": "mean error / degrees", "doa_accuracy": "right directions", "accuracy": "accuracy"}
 NEURONS_DRAWN = 400
 
 
@@ -23,16 +24,16 @@ def class_balance(examples: pd.DataFrame, classes: Sequence[str]) -> Figure:
     axes.invert_yaxis()
     axes.set_xlabel("examples")
     axes.legend(frameon=False, ncols=3, loc="lower right", bbox_to_anchor=(1, 1))
-    _tidy(axes)
+    tidy(axes)
     return figure
 
 
 def feature_examples(arrays: Sequence[np.ndarray], titles: Sequence[str], layout: Mapping[str, Any], seconds: float) -> Figure:
-    """The first channel of one feature for a few examples, time to the right.
+    """The first channel (or pair of channels) of one feature for a few examples, time to the right.
 
     Parameters
     ----------
-    arrays : sequence of array [channel, frame, value] or [channel, row, column]
+    arrays : sequence of array [channel or pair, frame, value] or [channel, row, column]
     titles : sequence of str
     layout : mapping
         The manifest's entry of the feature: ``axes`` and ``unit``.
@@ -41,11 +42,11 @@ def feature_examples(arrays: Sequence[np.ndarray], titles: Sequence[str], layout
     """
     figure = Figure(figsize=(2.6 * len(arrays), 2.3), layout="constrained")
     all_axes = figure.subplots(1, len(arrays), sharey=True, squeeze=False)[0]
-    low, high = (np.percentile(np.stack(arrays), share) for share in (1, 99))
+    low, high, shades = _shading(arrays, layout)
     for axes, array, title in zip(all_axes, arrays, titles, strict=True):
         image = array[0].T if "frame" in layout["axes"] else array[0][::-1]
         extent = (0, seconds or image.shape[1], 0, image.shape[0])
-        drawn = axes.imshow(image, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=low, vmax=high, interpolation="nearest")
+        drawn = axes.imshow(image, origin="lower", aspect="auto", extent=extent, cmap=shades, vmin=low, vmax=high, interpolation="nearest")
         axes.set_title(title, fontsize=8)
         axes.set_xlabel("time / s" if seconds else "column")
     all_axes[0].set_ylabel(layout["axes"][-1] if "frame" in layout["axes"] else "row")
@@ -53,19 +54,36 @@ def feature_examples(arrays: Sequence[np.ndarray], titles: Sequence[str], layout
     return figure
 
 
+def _shading(arrays: Sequence[np.ndarray], layout: Mapping[str, Any]) -> tuple[float, float, str]:
+    """Lowest and highest value that is told apart, and the colours between them; differences of channels lie on both sides of 0."""
+    low, high = (float(np.percentile(np.stack(arrays), share)) for share in (1, 99))
+    if layout["unit"] == "rad":
+        return -np.pi, np.pi, "twilight_shifted"
+    if layout["axes"][0] == "pair":
+        limit = max(-low, high, 1.0)
+        return -limit, limit, "RdBu_r"
+    return low, high, "magma"
+
+
 def learning_curve(curves: pd.DataFrame) -> Figure:
-    """Loss and accuracy per epoch, training and validation."""
-    figure = Figure(figsize=(7, 2.6), layout="constrained")
-    for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    """Loss and scores per epoch, training and validation.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        ``epoch`` and columns like ``train_loss``; of the scores of `SCORES`, those that it has are drawn.
+    """
+    drawn = {score: label for score, label in SCORES.items() if {f"train_{score}", f"val_{score}"} & set(curves)}
+    figure = Figure(figsize=(3.5 * len(drawn), 2.6), layout="constrained")
+    for axes, (score, label) in zip(figure.subplots(1, len(drawn), squeeze=False)[0], drawn.items(), strict=True):
         for split in ("train", "val"):
-            column = f"{split}_{quantity}"
+            column = f"{split}_{score}"
             if column in curves:
                 rows = curves[["epoch", column]].dropna()
                 axes.plot(rows["epoch"], rows[column], marker=".", color=SPLIT_COLOURS[split], label=split)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(quantity)
+        axes.set(xlabel="epoch", ylabel=label)
         axes.legend(frameon=False)
-        _tidy(axes)
+        tidy(axes)
     return figure
 
 
@@ -106,5 +124,6 @@ def layer_activity(layers: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _tidy(axes: Any) -> None:
+def tidy(axes: Any) -> None:
+    """Take away the two lines of a frame that say nothing."""
     axes.spines[["top", "right"]].set_visible(False)
