@@ -58,6 +58,7 @@ def _optional() -> Iterator[Finding]:
     yield _package("dask", "pip install 'audiodata[dask]' (builds on several processes or machines)")
     yield _package("torch", "pip install 'audiodata[train]' (networks)")
     yield _package("lightning", "pip install 'audiodata[train]' (training)")
+    yield _package("pyroomacoustics", "pip install 'audiodata[simulate]' (simulated rooms)")
     yield _package("mkl_fft", "pip install 'audiodata[fast]' (faster FFT, [compute] fft = \"mkl\")")
 
 
