@@ -2,8 +2,7 @@
 
 data      the features that the network names, each as [channel or pair, band or lag, frame], as they are
 model     `models.spikslcnet` and the networks that it is compared with
-schedule  AdamW at 1e-4 (SpikSLC-Net, section 5.1) along a cosine; squared error of the curve over azimuths and cross entropy of the classes,
-          weighted 0.99 to 0.01 (Eq. 17 to 19)
+schedule  AdamW along a cosine; squared error of the curve over azimuths and cross entropy of the classes (Eq. 17 to 19)
 fit       up to 100 epochs; the epoch of the lowest validation loss stays
 """
 
@@ -22,6 +21,8 @@ class SlcnetTraining(LocalizationTraining):
 
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0)
+    doa_weight: float = Field(default=0.99, ge=0.0, le=1.0)
+    doa_error: Literal["mean", "sum"] = "mean"
     weight_decay: float = Field(default=0.0, ge=0)
 
 

@@ -70,14 +70,17 @@ class LocalizationTraining(TrainingConfig):
     is aimed at (Eq. 16). ``tolerance_deg``: a direction is right that is off by less than this, one figure for each (Eq. 20). ``monitor``:
     what decides which epoch is the best: "val_mae" is the direction's mean error, "val_doa_accuracy" the share within the first tolerance,
     "val_accuracy" that of right classes.
+
+    The paper's own are `learning_rate` 1e-4 and `doa_weight` 0.99, for 50,000 segments whose sounds are the same in training and test. With a
+    few thousand examples of other sounds the values here learned faster, and the classes as well as the directions.
     """
 
     optimizer: Literal["adam", "adamw"] = "adamw"
-    learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     clip_norm: float = Field(default=0.0, ge=0)
-    doa_weight: float = Field(default=0.99, ge=0.0, le=1.0)
-    doa_error: Literal["mean", "sum"] = "mean"
+    doa_weight: float = Field(default=0.8, ge=0.0, le=1.0)
+    doa_error: Literal["mean", "sum"] = "sum"
     sigma_deg: float = Field(default=5.0, gt=0.0)
     tolerance_deg: tuple[float, ...] = Field(default=(2.5, 5.0), min_length=1)
     monitor: Literal["val_loss", "val_mae", "val_doa_accuracy", "val_accuracy"] = "val_loss"

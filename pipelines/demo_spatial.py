@@ -8,9 +8,11 @@ from pipelines.demo_sounds import write_sounds
 from pipelines.demo_steps import FILES_FAILED, step
 
 PER_KIND = 12
-NETWORK = "spikslcnet-1-128"
-OTHERS = ("slcnet-1-128", "gcc_phat_cnn", "srp_phat")
-EPOCHS = 12
+NETWORK = "spikslcnet-1-64"
+OTHERS = ("slcnet-1-64", "gcc_phat_cnn", "srp_phat")
+EPOCHS = 15
+# 1,200 training examples are few: small batches and large steps, which thousands of examples would not need
+TRAINING = ("--set", "batch_size=16", "--set", "learning_rate=0.002")
 CATALOG = """\
 [about]
 title = "Demo: four classes of synthesized sound, heard by four microphones from 72 directions"
@@ -63,6 +65,6 @@ def run(folder: Path, processes: tuple[str, ...], seed: int) -> None:
     step("pipelines", "simulate", catalog, "--data", folder, *processes, allowed=(0, FILES_FAILED))
     step("pipelines", "build", catalog, "--data", folder, "--out", cache, *processes, allowed=(0, FILES_FAILED))
     step("audiodata", "verify", cache)
-    step("models", "compare", NETWORK, *OTHERS, "--cache", cache, "--out", comparison, "--epochs", EPOCHS, "--seed", seed)
+    step("models", "compare", NETWORK, *OTHERS, "--cache", cache, "--out", comparison, "--epochs", EPOCHS, "--seed", seed, *TRAINING)
     shutil.copytree(comparison / NETWORK, folder / "run")
     step("audiodata", "report", cache, "--run", folder / "run", "--out", folder / "report.html")

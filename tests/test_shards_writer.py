@@ -1,6 +1,7 @@
 """The shard format: exact, the same bytes every time, complete or absent."""
 
 import errno
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -263,13 +264,13 @@ def write_until_killed(folder, first):
 
 def test_a_kill_at_any_moment_leaves_whole_shards_only(tmp_path):
     rng = random.Random(7)
-    interrupted = 0
+    interrupted, wait_s = 0, 0.06
     for attempt in range(60):
         process = FORK.Process(target=write_until_killed, args=(tmp_path, 1000 * attempt))
         process.start()
         while process.is_alive() and not any(tmp_path.iterdir()):
             time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.06))
+        time.sleep(rng.uniform(0, wait_s))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         finished = list(tmp_path.glob("*.h5"))
@@ -281,6 +282,7 @@ def test_a_kill_at_any_moment_leaves_whole_shards_only(tmp_path):
         assert sorted(tmp_path.iterdir()) == sorted(finished)
         if attempt >= 10 and interrupted >= 3 and finished:
             return
+        wait_s *= 1 if finished else 1.5  # a busy machine needs longer for a shard
         for path in finished[:-1]:
             path.unlink()
     pytest.fail(f"{interrupted} of 60 kills met a shard being written, {len(finished)} shards were finished")
@@ -341,12 +343,13 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(small_disk, capfd, caplog, w
             failures += 1
             assert str(error).startswith(f"{small_disk}/train-0000.h5: the disk is full") and "\n" not in str(error)
         assert [path.name for path in small_disk.iterdir()] == ["filler"]
-        assert open_descriptors() == descriptors
+        assert open_descriptors() <= descriptors
     assert failures > 5 and read_shard_record(small_disk / "train-0000.h5").examples in (12, 400)
     assert capfd.readouterr().err == "" and caplog.text == ""
 
 
 def open_descriptors():
+    gc.collect()  # files of earlier tests that nobody holds any more
     return len(list(Path("/proc/self/fd").iterdir()))
 
 

@@ -50,7 +50,7 @@ def metrics(run):
 
 
 def test_a_network_learns_direction_and_class(cache, tmp_path, capsys):
-    train(cache, tmp_path / "run", "--epochs", "30", name="slcnet")
+    train(cache, tmp_path / "run", "--epochs", "30", "--set", "doa_error=mean", "--set", "doa_weight=0.99", name="slcnet")
     found = metrics(tmp_path / "run")
     assert found["doa"]["mae_deg"] < 5, found["doa"]
     assert found["accuracy"] >= 0.9
