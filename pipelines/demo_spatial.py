@@ -10,7 +10,7 @@ from pipelines.demo_steps import FILES_FAILED, step
 PER_KIND = 12
 NETWORK = "spikslcnet-1-64"
 OTHERS = ("slcnet-1-64", "gcc_phat_cnn", "srp_phat")
-EPOCHS = 15
+EPOCHS = 14
 # 1,200 training examples are few: small batches and large steps, which thousands of examples would not need
 TRAINING = ("--set", "batch_size=16", "--set", "learning_rate=0.002")
 CATALOG = """\

@@ -57,7 +57,7 @@ def make_recordings(folder: Path, files: int) -> None:
     """Write noise bursts; compression and decoding take as long as for the real ones, as these are wav files."""
     rng = np.random.default_rng(0)
     for number in range(files):
-        name, azimuth_deg, sound = CLASSES[number % 10], 5 * (number // 10 % 72) + 5, number // 720
+        name, azimuth_deg, sound = CLASSES[number % 10], 5 * (number // 10 % 72) + 5, number // 10 % 35  # no two files alike up to 25,200
         samples = int(RATE * rng.uniform(0.6, 1.76))
         burst = rng.standard_normal((samples, 4)).astype(np.float32) * np.exp(-np.arange(samples) / (0.3 * RATE))[:, np.newaxis]
         path = folder / name / str(azimuth_deg) / f"{sound:03d}.wav"
