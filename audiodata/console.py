@@ -14,7 +14,8 @@ from audiodata.errors import AudioDataError
 BAD_INPUT = 2
 INTERRUPTED = 130
 
-out = Console(highlight=False, soft_wrap=True)
+# Names of clips and tables of catalogs are printed: brackets and colons in them are no styles.
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def run_door(app: typer.Typer) -> NoReturn:

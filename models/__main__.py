@@ -80,7 +80,7 @@ def compare(
         found = comparing.compare(names, cache, folder, _given(changes, epochs, seed), resume=resume)
     except KeyboardInterrupt:
         raise typer.Exit(_interrupted(folder)) from None
-    out.print(f"{comparing.markdown(found)}see {folder / comparing.TABLE}", markup=False)
+    out.print(f"{comparing.markdown(found)}see {folder / comparing.TABLE}")
 
 
 def _given(changes: list[str] | None, epochs: int | None, seed: int | None) -> dict[str, Any]:
