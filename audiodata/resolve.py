@@ -175,7 +175,8 @@ def _answer(answers: queue.SimpleQueue, yt_dlp: Any, url: str, options: Download
         with _cookies(options.cookies) as cookies:
             params = youtube_dl_params(options, words, cookies)
             with yt_dlp.YoutubeDL(params) as downloader:
-                answers.put(extract(downloader, url, words))
+                source = extract(downloader, url, words)
+        answers.put(source)  # only now, when the renewed cookies are kept: whoever asked may ask again at once
     except BaseException as error:  # it is raised again in the thread that asked
         answers.put(error)
 
