@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOORS = {"audiodata": {"audiodata"}, "pipelines": {"audiodata", "pipelines"}, "models": {"audiodata", "models"}}
 # Rooms in order: each may import only rooms that stand before it. A folder is one room.
 ORDER = [
-    "errors", "reasons", "timing", "geometry", "records", "settings", "fingerprint",
+    "errors", "reasons", "timing", "geometry", "records", "settings", "fingerprint", "events",
     "clips", "splits", "datasets",
     "features", "localization", "ffmpeg", "containers", "decoding", "audio", "cleaning", "sources", "shards", "simulation", "noise_bank", "mixing",
     "catalog", "ledger", "inspections", "verdicts",
