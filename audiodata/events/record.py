@@ -21,7 +21,7 @@ class Events(NamedTuple):
     ----------
     array : structured array [event]
         ``t`` in microseconds, never running backward; ``x``, and ``y`` where the sensor has rows (`EVENT_2D`, else `EVENT_1D`);
-        ``p``: 1 for ON, 0 for OFF.
+        ``p``: 1 for ON, 0 for OFF; 0 for all events of a sensor that has one polarity.
     sensor_size : tuple of int
         Columns (or channels), rows (1 for a line of channels), polarities.
     """
