@@ -150,7 +150,9 @@ def test_ctrl_c_leaves_a_run_that_goes_on(cache, tmp_path):
     run = tmp_path / "run"
     words = [sys.executable, "-m", "models", "train", "csnn", "--cache", cache, "--out", run, "--epochs", "100000", "--set", "time_steps=2"]
     words += [word for change in ("patience=0", "channels=[2,2]", "kernels=[3,3]") for word in ("--set", change)]
-    process = subprocess.Popen(list(map(str, words)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # a background shell starts its children deaf to Ctrl-C; this one has to hear it whoever runs the tests
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = subprocess.Popen(list(map(str, words)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **heard)
     deadline = time.monotonic() + 180
     while not (run / "checkpoints" / "last.ckpt").exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
