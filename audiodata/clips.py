@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from audiodata.errors import MetadataError
 from audiodata.fingerprint import unit_hashes
 from audiodata.reasons import REASONS
+from audiodata.records import read_partner
 
 
 class Column(NamedTuple):
@@ -39,6 +40,9 @@ COLUMNS = {
     "index": Column("int64", "item inside the file, for files that hold many", 0),
     "channels": Column("str", "channels of the file to take, counted from 0 and in this order, joined by ,; empty = all", ""),
     "more_paths": Column("str", "files that hold the clip's further channels, as `path`, joined by |; empty = there are none", ""),
+    "item": Column("str", "item inside the file, for files that hold many by name; empty = none", ""),
+    "reader": Column("str", 'how a recording of events is read or made, as JSON with its "format"; empty = sound or image', ""),
+    "partner": Column("str", "the recording of another sense that is paired with it, as JSON (`audiodata.records.partner_text`); empty = none", ""),
     "azimuth_deg": Column("float64", "where the sound comes from: 0 front, counter-clockwise, [0, 360); NaN = not known", float("nan")),
     "reason": Column("str", "empty = candidate; else why the catalog leaves it out, a key of `REASONS`", ""),
 }
@@ -140,6 +144,8 @@ def _check_further_files(table: pd.DataFrame, where: str) -> None:
     unsafe = [texts for texts in table["more_paths"].unique() if texts and not all(is_safe_path(path) for path in texts.split("|"))]
     _refuse(table, table["more_paths"].isin(unsafe).to_numpy(), where, "more_paths", "must be relative and lead nowhere but down")
     _refuse(table, _matching(table["channels"], _NOT_CHANNELS), where, "channels", "must be numbers joined by commas")
+    unsafe = [text for text in table["partner"].unique() if text and not is_safe_path(read_partner(text).path)]
+    _refuse(table, table["partner"].isin(unsafe).to_numpy(), where, "partner", "must have a relative path that leads nowhere but down")
 
 
 def _check_numbers(table: pd.DataFrame, where: str) -> None:

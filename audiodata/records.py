@@ -1,6 +1,7 @@
 """The small records that travel between the driver and its workers: where things lie and what was found, never arrays."""
 
-from typing import Any, NamedTuple
+import json
+from typing import Any, NamedTuple, Optional
 
 
 class ClipSpan(NamedTuple):
@@ -21,6 +22,12 @@ class ClipSpan(NamedTuple):
         Channels to take, counted from 0 over all files, in this order; empty = all.
     more_paths : tuple of str
         Files that hold the clip's further channels.
+    item : str
+        Item inside the file, for files that hold many by name.
+    reader : str
+        JSON of how a recording of events is read or made; empty = sound or image.
+    partner : ClipSpan or None
+        The recording of another sense that is paired with this one.
     """
 
     clip_id: str
@@ -30,11 +37,38 @@ class ClipSpan(NamedTuple):
     index: int = 0
     channels: tuple[int, ...] = ()
     more_paths: tuple[str, ...] = ()
+    item: str = ""
+    reader: str = ""
+    partner: Optional["ClipSpan"] = None
 
     @property
     def paths(self) -> tuple[str, ...]:
         """All files that the clip is made from."""
-        return (self.path, *self.more_paths)
+        return (self.path, *self.more_paths, *(self.partner.paths if self.partner else ()))
+
+    @property
+    def recordings(self) -> tuple["ClipSpan", ...]:
+        """The clip itself, and its partner where it has one."""
+        return (self, self.partner) if self.partner else (self,)
+
+
+PARTNER_FIELDS = ("clip_id", "path", "start_s", "duration_s", "index", "item", "reader")
+
+
+def partner_text(clip: ClipSpan) -> str:
+    """Write down where a partner lies, for the column ``partner`` of a clips table.
+
+    Examples
+    --------
+    >>> read_partner(partner_text(ClipSpan("a", "b.npz"))) == ClipSpan("a", "b.npz")
+    True
+    """
+    return json.dumps({name: getattr(clip, name) for name in PARTNER_FIELDS}, sort_keys=True)
+
+
+def read_partner(text: str) -> ClipSpan:
+    """Read what `partner_text` wrote."""
+    return ClipSpan(**json.loads(text))
 
 
 class Truth(NamedTuple):
@@ -67,11 +101,11 @@ class Inspection(NamedTuple):
     content_sha256 : str
         Of the decoded samples.
     sample_rate, channels, samples : int
-        As decoded (an image has rate 0 and one sample).
+        As decoded (an image has rate 0 and one sample; events have the rate of microseconds, and each sense is a channel).
     shape : tuple of int
-        ``(row, column)`` of an image.
+        ``(row, column)`` of an image; of events the sensors' sizes one after the other (`audiodata.events.spans.sensors_of`).
     measured : dict
-        Measurements of `audiodata.cleaning`, by name with unit.
+        Measurements of `audiodata.cleaning`, by name with unit; of events their number by sense.
     """
 
     clip_id: str

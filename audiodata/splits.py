@@ -6,15 +6,16 @@ the table.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pydantic import Field, field_validator
 
 from audiodata.errors import CatalogError, LeakageError, MetadataError
 from audiodata.fingerprint import unit_hashes
-from audiodata.settings import nearest
+from audiodata.settings import Settings, nearest
 
 SPLITS = ("train", "val", "test")
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -32,6 +33,40 @@ SPELLINGS = {
     "eval": "test",
     "evaluation": "test",
 }
+
+
+Split = Literal["train", "val", "test"]
+
+
+class SplitSettings(Settings):
+    """How groups are divided.
+
+    ``scheme``: "grouped" (by seeded hash of the group alone), "stratified" (exact shares per class, depends on the table), "published"
+    (the data set's own, mapped by ``published``), "held_out" (the groups named in ``held_out``). ``val_share``: share of the training
+    groups that the last two schemes move to val.
+    """
+
+    scheme: Literal["grouped", "stratified", "published", "held_out"] = "grouped"
+    fractions: dict[Split, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+    seed: int = 0
+    published: dict[Split, tuple[str, ...]] = {}
+    held_out: dict[Split, tuple[str, ...]] = {}
+    val_share: float = Field(default=0.0, ge=0.0, lt=1.0)
+
+    @field_validator("published", "held_out", mode="before")
+    @classmethod
+    def _as_text(cls, value: Any) -> Any:
+        """Let folds be written as numbers, which is how their columns look."""
+        if not isinstance(value, dict):
+            return value
+        return {split: [str(item) for item in items] if isinstance(items, list | tuple) else items for split, items in value.items()}
+
+    @field_validator("fractions")
+    @classmethod
+    def _sums_to_one(cls, value: dict[str, float]) -> dict[str, float]:
+        if any(share < 0 for share in value.values()) or abs(sum(value.values()) - 1) > 1e-6:
+            raise ValueError(f"shares must be at least 0 and sum to 1, these sum to {sum(value.values()):g}")
+        return value
 
 
 class SplitRule(NamedTuple):

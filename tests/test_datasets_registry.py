@@ -34,7 +34,7 @@ class TestEveryDataSet:
 
     def test_it_is_summed_up_in_a_line(self, name):
         entry = DATASETS[name]
-        assert entry.kind in ("audio", "image")
+        assert entry.kind in ("audio", "image", "events")
         assert entry.summary and "\n" not in entry.summary and len(entry.summary) < 120
 
     def test_an_unknown_key_is_an_error_that_names_it(self, name):
@@ -82,7 +82,7 @@ def test_so_many_of_each_class_are_read(tmp_path):
 
 
 def test_reading_lists_loads_nothing_heavy():
-    heavy = ("torch", "dask", "librosa", "yt_dlp", "soundfile", "numba", "h5py")
+    heavy = ("torch", "dask", "librosa", "yt_dlp", "soundfile", "numba", "h5py", "tonic")
     code = f"import sys, audiodata.clips, audiodata.datasets; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -12,7 +12,22 @@ import pandas as pd
 from pydantic import BaseModel
 
 from audiodata.clips import sample_per_class
-from audiodata.datasets import array_folder, audioset, dcase2019_part, folder, idx_images, simulated_array, sloclas
+from audiodata.datasets import (
+    array_folder,
+    audioset,
+    dcase2019_part,
+    event_folder,
+    folder,
+    idx_images,
+    joint_events,
+    mnist_dvs,
+    nmnist,
+    ntidigits,
+    simulated_array,
+    simulated_events,
+    sloclas,
+    tonic_events,
+)
 from audiodata.errors import CatalogError
 from audiodata.settings import Settings, nearest, validated
 
@@ -27,7 +42,7 @@ class DataSet(NamedTuple):
     read_clips : callable
         ``(settings, root, classes, quality)`` to a clips table, with the rows that are left out marked by their reason.
     kind : str
-        "audio" or "image": how its files are decoded.
+        "audio", "image" or "events": how its files are decoded.
     summary : str
         One line for people.
     fetch : callable or None
@@ -38,7 +53,7 @@ class DataSet(NamedTuple):
 
     settings: type[Settings]
     read_clips: Callable[[Any, Path, tuple[str, ...], float | None], pd.DataFrame]
-    kind: Literal["audio", "image"]
+    kind: Literal["audio", "image", "events"]
     summary: str
     fetch: Callable[[Any, Path, float | None], list[Path]] | None = None
     write_lists: Callable[[pd.DataFrame, Path], list[Path]] | None = None
@@ -83,13 +98,56 @@ DATASETS: dict[str, DataSet] = {
         "audio",
         "SLoClas: sounds of ten classes from 72 azimuths on four microphones, and outdoor noises",
     ),
+    "joint_events": DataSet(
+        joint_events.JointEventsSettings,
+        joint_events.read_clips,
+        "events",
+        "pairs of a visual and an auditory event recording of the same class, out of two data sets",
+    ),
+    "simulated_events": DataSet(
+        simulated_events.SimulatedEventsSettings,
+        simulated_events.read_clips,
+        "events",
+        "images seen by a simulated retina, or sounds heard by a simulated cochlea",
+    ),
     "simulated_array": DataSet(
         simulated_array.SimulatedArraySettings,
         simulated_array.read_clips,
         "audio",
         "mono sounds of any other data set, placed round an array by `pipelines simulate`",
     ),
+    "event_folder": DataSet(
+        event_folder.EventFolderSettings,
+        event_folder.read_clips,
+        "events",
+        "your own recordings of event sensors: by folder, by pattern or by a CSV, in any format that has a reader",
+    ),
+    "mnist_dvs": DataSet(
+        mnist_dvs.MnistDvsSettings,
+        mnist_dvs.read_clips,
+        "events",
+        "MNIST-DVS: handwritten digits moved before an event camera, at three sizes",
+    ),
+    "nmnist": DataSet(
+        nmnist.NMnistSettings,
+        nmnist.read_clips,
+        "events",
+        "N-MNIST: the images of MNIST before an event camera that moves in three jumps",
+    ),
+    "ntidigits": DataSet(
+        ntidigits.NTidigitsSettings,
+        ntidigits.read_clips,
+        "events",
+        "N-TIDIGITS18: spoken digits as heard by an event-based cochlea of 64 channels",
+    ),
+    "tonic": DataSet(
+        tonic_events.TonicSettings,
+        tonic_events.read_clips,
+        "events",
+        "any labelled data set of tonic, named tonic:NMNIST, tonic:DVSGesture, tonic:SHD, ...",
+    ),
 }
+FAMILIES = {"tonic": "dataset"}  # entries that stand for many data sets, named <entry>:<member>, and the key that has the member
 
 
 def dataset_settings(dataset: Mapping[str, Any] | BaseModel, where: str = "[dataset]") -> tuple[DataSet, Settings]:
@@ -108,10 +166,39 @@ def dataset_settings(dataset: Mapping[str, Any] | BaseModel, where: str = "[data
         An unknown name or key, or a wrong value.
     """
     keys = dataset.model_dump() if isinstance(dataset, BaseModel) else dict(dataset)
-    name = keys.pop("name", "")
+    name = str(keys.pop("name", ""))
+    entry, member = split_name(name, where)
+    for key in member.keys() & keys.keys():
+        raise CatalogError(f"{where} {name}: `{key}` is told by the name already; leave the key out")
+    return DATASETS[entry], validated(DATASETS[entry].settings, keys | member, f"{where} {name}")
+
+
+def split_name(name: str, where: str = "[dataset]") -> tuple[str, dict[str, str]]:
+    """Find the entry of `DATASETS` that a name means, and what the name tells beyond it.
+
+    Parameters
+    ----------
+    name : str
+        A key of `DATASETS`, or ``<entry>:<member>`` for one of `FAMILIES`.
+    where : str
+        What to call it in messages.
+
+    Raises
+    ------
+    CatalogError
+        There is no such entry.
+
+    Examples
+    --------
+    >>> split_name("tonic:SHD")
+    ('tonic', {'dataset': 'SHD'})
+    """
+    entry, colon, member = name.partition(":")
+    if colon and entry in FAMILIES:
+        return entry, {FAMILIES[entry]: member}
     if name not in DATASETS:
-        raise CatalogError(f"{where}: unknown data set `{name}`{nearest(str(name), list(DATASETS))}")
-    return DATASETS[name], validated(DATASETS[name].settings, keys, f"{where} {name}")
+        raise CatalogError(f"{where}: unknown data set `{name}`{nearest(name, list(DATASETS))}")
+    return name, {}
 
 
 def read_clips(

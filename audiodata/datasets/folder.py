@@ -12,7 +12,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import pandas as pd
 from pydantic import field_validator, model_validator
@@ -36,16 +36,20 @@ class FolderSettings(TableColumns):
 
     Attributes
     ----------
+    what : str
+        What its files are called in messages; no key.
     path : str
         Folder below the data root that has the files.
     extensions : tuple of str
-        What counts as a sound file, in any case.
+        What counts as such a file, in any case.
     pattern : str or None
         Regular expression that fits a file's whole path below `path` (with ``/``); its named groups ``class``,
         ``group`` and ``split`` say what the path tells. Files that it doesn't fit are left out (``other_class``).
     csv : str or None
         Table below the data root with a row a clip. Files that it names and that are not there stay in the table.
     """
+
+    what: ClassVar[str] = "sound files"
 
     path: str = "."
     extensions: tuple[str, ...] = EXTENSIONS
@@ -128,7 +132,7 @@ def _from_paths(settings: FolderSettings, folder: Path) -> dict[str, Sequence]:
     files = find_files(folder, settings.extensions)
     if not files:
         listed = ", ".join(settings.extensions)
-        raise MetadataError(f"{folder}: no sound files in it or below (looked for {listed}); is the data root right?")
+        raise MetadataError(f"{folder}: no {settings.what} in it or below (looked for {listed}); is the data root right?")
     clips = _by_pattern(folder, files, settings.pattern) if settings.pattern else _by_folder(folder, files)
     stems = [posixpath.splitext(file)[0] for file in files]
     return {
