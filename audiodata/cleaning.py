@@ -185,17 +185,23 @@ def _judge_samples(found: Measurements, thresholds: Thresholds, expected_s: floa
     return None
 
 
+def judge_duration(duration_s: float, thresholds: Thresholds) -> tuple[str, str]:
+    """Reason and detail for a duration outside the catalog's bounds, else two empty texts."""
+    least, most = thresholds.min_duration_s, thresholds.max_duration_s
+    if duration_s < least:
+        return "too_short", f"duration {duration_s:.3f} s is under min_duration_s = {least} s"
+    if most is not None and duration_s > most:
+        return "too_long", f"duration {duration_s:.3f} s is over max_duration_s = {most} s"
+    return "", ""
+
+
 def _judge_length(found: Measurements, thresholds: Thresholds, expected_s: float) -> tuple[str, str] | None:
-    real, least, most = found.duration_s, thresholds.min_duration_s, thresholds.max_duration_s
     tolerance = thresholds.duration_tolerance_s
-    if real < least:
-        return "too_short", f"duration {real:.3f} s is under min_duration_s = {least} s"
-    if real < expected_s - tolerance:  # false where the expected duration is NaN
+    reason, detail = judge_duration(found.duration_s, thresholds)
+    if not reason and found.duration_s < expected_s - tolerance:  # false where the expected duration is NaN
         expected = f"the expected {expected_s:.3f} s by more than duration_tolerance_s = {tolerance} s"
-        return "too_short", f"duration {real:.3f} s is under {expected}"
-    if most is not None and real > most:
-        return "too_long", f"duration {real:.3f} s is over max_duration_s = {most} s"
-    return None
+        return "too_short", f"duration {found.duration_s:.3f} s is under {expected}"
+    return (reason, detail) if reason else None
 
 
 def _judge_sound(found: Measurements, thresholds: Thresholds, expected_s: float) -> tuple[str, str] | None:

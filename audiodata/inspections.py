@@ -11,7 +11,7 @@ import pandas as pd
 
 from audiodata.ledger import ClipRow, Ledger
 from audiodata.records import ClipSpan, Inspection
-from audiodata.sources import clip_stamp
+from audiodata.clip_files import clip_stamp
 
 INSPECTION_VERSION = 1  # raised when what is measured changes, so that remembered inspections are made again
 
@@ -86,8 +86,11 @@ def _row(clip: ClipSpan, found: Inspection) -> ClipRow:
 
 def _key(clip: ClipSpan, stamp: str) -> list:
     """What must be the same for an inspection to hold."""
-    span = [list(value) if isinstance(value, tuple) else value for value in clip[1:]]  # as JSON gives it back
-    return [INSPECTION_VERSION, stamp, *span]
+    return [INSPECTION_VERSION, stamp, *_as_json_gives_back(clip)[1:]]
+
+
+def _as_json_gives_back(values: tuple) -> list:
+    return [_as_json_gives_back(value) if isinstance(value, tuple) else value for value in values]
 
 
 def verdicts_of_download(root: Path) -> Mapping[str, tuple[str, str, str]]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import audiodata
-from audiodata.assembly import BuildSettings, feature_layouts, target_layouts
+from audiodata.assembly import feature_layouts, target_layouts
+from audiodata.build_settings import BuildSettings
 from audiodata.features import FEATURES, numeric_versions
 from audiodata.planning import BuildPlan
 from audiodata.shards import (
@@ -46,7 +47,7 @@ def describe(plan: BuildPlan, records: Iterable[ShardRecord]) -> dict[str, Any]:
         "catalog": plan.catalog.resolved(),
         "catalog_fingerprint": plan.catalog.fingerprint(),
         "classes": list(settings.classes),
-        "audio": {"sample_rate": settings.sample_rate, "channels": settings.channels, "segment_samples": settings.length},
+        "audio": _signal(settings),
         "features": {name: layout.record() | {"version": FEATURES[name].version} for name, layout in feature_layouts(settings).items()},
         "targets": {name: layout.record() for name, layout in target_layouts(settings).items()},
         "splits": split_counts(plan.examples, settings.classes),
@@ -54,6 +55,11 @@ def describe(plan: BuildPlan, records: Iterable[ShardRecord]) -> dict[str, Any]:
         "versions": versions(settings),
         "counts": ledger_counts(plan.ledger),
     }
+
+
+def _signal(settings: BuildSettings) -> dict[str, Any]:
+    found = {"sample_rate": settings.sample_rate, "channels": settings.channels, "segment_samples": settings.length}
+    return found | ({"sensors": {sense: list(size) for sense, size in settings.sensors.items()}} if settings.sensors else {})
 
 
 def versions(settings: BuildSettings) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""From a finished cache back to the waveforms that its features were computed from.
+"""From a finished cache back to the waveforms or events that its features were computed from.
 
-A cache holds no sound, but its manifest holds the whole catalog and its tables the clips: with the data root at hand, every example can be
+A cache holds neither, but its manifest holds the whole catalog and its tables the clips: with the data root at hand, every example can be
 read again. Whether the files are still those of the build is told by the fingerprint of the example's shard.
 """
 
@@ -9,15 +9,18 @@ import logging
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from audiodata.assembly import BuildSettings, example_waveforms, shard_fingerprint
+from audiodata.assembly import example_materials, shard_fingerprint
+from audiodata.build_settings import BuildSettings
 from audiodata.catalog import Catalog, parse_catalog
-from audiodata.datasets import DATASETS, read_clips
+from audiodata.datasets import dataset_settings, read_clips
 from audiodata.errors import CacheError, ClipError
-from audiodata.features import extract, numeric_versions
+from audiodata.features import numeric_versions
+from audiodata.kinds import KINDS
 from audiodata.noise_list import noise_recordings
 from audiodata.planning import clip_spans, recorded_settings
 from audiodata.records import ClipSpan, ExampleSpan, Truth
@@ -29,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Originals:
-    """The waveforms of a cache's examples.
+    """The waveforms, or the events by sense, of a cache's examples.
 
     Parameters
     ----------
@@ -58,7 +61,8 @@ class Originals:
         self.cache = cache if isinstance(cache, Cache) else open_cache(cache)
         self.root = Path(root)
         self.catalog = _catalog(self.cache)
-        if DATASETS[self.catalog.dataset.name].kind != "audio":
+        self.kind = dataset_settings(self.catalog.dataset)[0].kind
+        if self.kind == "image":
             raise CacheError(f"{self.cache.path}: was made from images, which have no waveform")
         select = self.catalog.select
         self.table = read_clips(
@@ -69,7 +73,7 @@ class Originals:
         found = recorded_settings(self.catalog, self.table, self.cache.manifest["audio"], recordings)
         self.settings: BuildSettings = found._replace(classes=tuple(self.cache.manifest["classes"]))
         self._clips = {span.clip_id: span for span in clip_spans(self.table.assign(reason=""))}
-        self._hashes: dict[tuple[str, ...], str] = {}
+        self._hashes: dict[tuple, str] = {}
         self._checked: set[str] = set()
 
     @property
@@ -89,22 +93,22 @@ class Originals:
         """
         return next(waveform for _, waveform in self.waveforms([example_id]))
 
-    def waveforms(self, example_ids: Iterable[str]) -> Iterator[tuple[ExampleSpan, np.ndarray]]:
-        """Examples and their waveforms, in the order asked for; segments of one clip that follow each other cost one decoding."""
+    def waveforms(self, example_ids: Iterable[str]) -> Iterator[tuple[ExampleSpan, Any]]:
+        """Examples and their waveforms (or events by sense), in the order asked for; segments of one clip in a row cost one decoding."""
         for split, of_split in itertools.groupby(example_ids, self._split):
-            yield from example_waveforms(self.root, map(self.span, of_split), self.settings.of_split(split))
+            yield from example_materials(self.root, map(self.span, of_split), self.settings.of_split(split))
 
-    def features(self, waveform: np.ndarray, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-        """Features of a waveform of the cache's rate, with the cache's settings.
+    def features(self, material: Any, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """Features of a waveform of the cache's rate or of events, with the cache's settings.
 
         Parameters
         ----------
-        waveform : float32 [channel, sample]
+        material : float32 [channel, sample] or dict of str to Events
         names : iterable of str, optional
             Default: all that the cache has.
         """
         configs = {name: self.settings.features[name] for name in names or self.settings.features}
-        return extract(waveform, self.settings.sample_rate, configs, fft=self.settings.fft)
+        return KINDS[self.kind].features(material, self.settings._replace(features=configs))
 
     def span(self, example_id: str) -> ExampleSpan:
         """Where an example lies; its shard's inputs have been checked."""
@@ -136,12 +140,13 @@ class Originals:
         return ExampleSpan(example_id, clip, self._input_hash(clip), number * self.settings.hop, valid, truth)
 
     def _input_hash(self, clip: ClipSpan) -> str:
-        if clip.paths not in self._hashes:
+        key = (clip.paths, tuple(part.index for part in clip.recordings))
+        if key not in self._hashes:
             try:
-                self._hashes[clip.paths] = input_hash("audio", self.root, clip)
+                self._hashes[key] = input_hash(self.kind, self.root, clip)
             except CacheError as error:
                 raise ClipError("missing_file", f"{error}; {self.cache.path} was built from it") from None
-        return self._hashes[clip.paths]
+        return self._hashes[key]
 
     def _check(self, shard: str) -> None:
         """Make sure, once a shard, that it would be made from the same inputs in the same way now."""

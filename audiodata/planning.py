@@ -4,20 +4,23 @@ Pure functions of catalog, table and inspections: no file is touched, and nothin
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from audiodata.assembly import AddedNoise, BuildSettings, ShardDraft, ShardTask, shard_fingerprint
+from audiodata.assembly import ShardDraft, ShardTask, shard_fingerprint
+from audiodata.build_settings import AddedNoise, BuildSettings
 from audiodata.catalog import Catalog
 from audiodata.clips import class_names
-from audiodata.datasets import DATASETS
+from audiodata.datasets import dataset_settings
 from audiodata.errors import CatalogError, MetadataError
-from audiodata.features import at_sample_rate
+from audiodata.events.record import MICROSECONDS_PER_SECOND, Sense, SensorSize
+from audiodata.events.spans import sensors_of
+from audiodata.features import FEATURES, at_sample_rate, at_window
 from audiodata.layout import cut_segments, place
 from audiodata.noise_bank import NoiseRecording
-from audiodata.records import ClipSpan, ExampleSpan, Inspection, Truth
+from audiodata.records import ClipSpan, ExampleSpan, Inspection, Truth, read_partner
 from audiodata.timing import resampled_length, samples_to_seconds, seconds_to_samples
 from audiodata.verdicts import common_value
 
@@ -78,21 +81,25 @@ def plan_cache(
 
 
 def draft_shards(
-    catalog: Catalog, table: pd.DataFrame, root: str, folder: str, recordings: tuple[NoiseRecording, ...] = ()
+    catalog: Catalog,
+    table: pd.DataFrame,
+    root: str,
+    folder: str,
+    recordings: tuple[NoiseRecording, ...] = (),
+    sensors: Mapping[Sense, SensorSize] | None = None,
 ) -> list[ShardDraft]:
     """Guess the shards of a plan from the table alone, so that clips can be inspected and made into examples in one pass.
 
-    Possible where the catalog leaves nothing to the files: sound, with its rate, channels and segment length. The guess is that every
-    candidate is fit for use and as long as the table says (as a segment where it does not say); where it is wrong, the plan has other
-    fingerprints and the shards are made again.
+    Possible where the catalog leaves nothing to the files: sound with its rate, channels and segment length; events with their segment
+    length, and `sensors` as the first clip has them. The guess is that every candidate is fit for use and as long as the table says (as a
+    segment where it does not say); where it is wrong, the plan has other fingerprints and the shards are made again.
     """
-    if _kind(catalog) != "audio" or not (catalog.audio.sample_rate and catalog.audio.channels and catalog.segment.length_s):
+    settings = _drafted_settings(catalog, table, sensors)
+    if settings is None:
         return []
-    sample_rate = catalog.audio.sample_rate
-    length = seconds_to_samples(catalog.segment.length_s, sample_rate)
-    settings = _audio_settings(catalog, table, sample_rate, catalog.audio.channels, length)._replace(noise=_noise(catalog, recordings))
+    settings = settings._replace(noise=_noise(catalog, recordings))
     clips = table[table["reason"] == ""].copy()
-    clips["samples"] = (clips["duration_s"] * sample_rate).fillna(length).astype("int64")
+    clips["samples"] = (clips["duration_s"] * settings.sample_rate).fillna(settings.length).astype("int64")
     clips["label_index"] = _label_indices(clips, settings)
     placed = place(_cut(clips, settings), catalog.shards.examples).drop_duplicates("clip_id")
     return [
@@ -102,6 +109,16 @@ def draft_shards(
         )
         for file, rows in placed.groupby("shard", sort=True)
     ]
+
+
+def _drafted_settings(catalog: Catalog, table: pd.DataFrame, sensors: Mapping[Sense, SensorSize] | None) -> BuildSettings | None:
+    kind, length_s = _kind(catalog), catalog.segment.length_s
+    if kind == "events" and sensors and length_s:
+        return _event_settings(catalog, table, dict(sensors), seconds_to_samples(length_s, MICROSECONDS_PER_SECOND))
+    if kind == "audio" and catalog.audio.sample_rate and catalog.audio.channels and length_s:
+        length = seconds_to_samples(length_s, catalog.audio.sample_rate)
+        return _audio_settings(catalog, table, catalog.audio.sample_rate, catalog.audio.channels, length)
+    return None
 
 
 def summary(ledger: pd.DataFrame) -> str:
@@ -139,6 +156,9 @@ def _clip_span(row: tuple) -> ClipSpan:
         int(row.index_in_file),
         tuple(int(channel) for channel in row.channels.split(",")) if row.channels else (),
         tuple(row.more_paths.split("|")) if row.more_paths else (),
+        row.item,
+        row.reader,
+        read_partner(row.partner) if row.partner else None,
     )
 
 
@@ -159,13 +179,16 @@ def _resolve(catalog: Catalog, table: pd.DataFrame, clip_ids: pd.Series, inspect
     """Fill in what the catalog leaves to the files."""
     if _kind(catalog) == "image":
         return _image_settings(catalog, table, common_value(inspections, clip_ids, "shape", "dataset"))
+    if _kind(catalog) == "events":
+        sensors = sensors_of(common_value(inspections, clip_ids, "shape", "dataset"))
+        return _event_settings(catalog, table, sensors, _segment_length(catalog, clip_ids, inspections, MICROSECONDS_PER_SECOND))
     sample_rate = catalog.audio.sample_rate or common_value(inspections, clip_ids, "sample_rate", "[audio] sample_rate")
     channels = catalog.audio.channels or common_value(inspections, clip_ids, "channels", "[audio] channels")
     return _audio_settings(catalog, table, sample_rate, channels, _segment_length(catalog, clip_ids, inspections, sample_rate))
 
 
 def _kind(catalog: Catalog) -> str:
-    return DATASETS[catalog.dataset.name].kind
+    return dataset_settings(catalog.dataset)[0].kind
 
 
 def _image_settings(catalog: Catalog, table: pd.DataFrame, shape: tuple[int, ...]) -> BuildSettings:
@@ -173,22 +196,46 @@ def _image_settings(catalog: Catalog, table: pd.DataFrame, shape: tuple[int, ...
     return BuildSettings("image", 0, 1, 1, 1, 0.0, shape, "zero", catalog.features, catalog.compute.fft, classes, ("label", "length"))
 
 
-def _audio_settings(catalog: Catalog, table: pd.DataFrame, sample_rate: int, channels: int, length: int) -> BuildSettings:
+def _event_settings(catalog: Catalog, table: pd.DataFrame, sensors: dict[str, SensorSize], length: int) -> BuildSettings:
+    """Events are a signal of one sample a microsecond."""
+    _check_senses(catalog, sensors)
+    cut = _cutting(catalog, MICROSECONDS_PER_SECOND, length)
+    window_s = samples_to_seconds(length, MICROSECONDS_PER_SECOND)
+    features = {name: at_window(config, window_s) for name, config in catalog.features.items()}
+    return BuildSettings(
+        kind="events", channels=len(sensors), image_shape=(), features=features, fft=catalog.compute.fft,
+        classes=tuple(class_names(table, catalog.select.classes)), targets=("label", "length"), sensors=sensors, **cut,
+    )
+
+
+def _check_senses(catalog: Catalog, sensors: Mapping[Sense, SensorSize]) -> None:
+    for name in catalog.features:
+        source = FEATURES[name].source
+        if source not in sensors:
+            has = f"{' and '.join(sensors)} events"
+            needed = f"a {source}" if source in ("waveform", "image") else f"{source} events"
+            raise CatalogError(f"[features.{name}]: is made of {needed}, the clips have {has}; leave it out")
+
+
+def _cutting(catalog: Catalog, sample_rate: int, length: int) -> dict[str, Any]:
+    """How clips are cut, in samples of `sample_rate`."""
     segment = catalog.segment
+    hop = seconds_to_samples(segment.hop_s, sample_rate) if segment.hop_s else length
+    min_fill = 1.0 if segment.short == "drop" else segment.min_fill
+    return {"sample_rate": sample_rate, "length": length, "hop": hop, "min_fill": min_fill, "short": segment.short}
+
+
+def _audio_settings(catalog: Catalog, table: pd.DataFrame, sample_rate: int, channels: int, length: int) -> BuildSettings:
     _check_array(catalog, channels)
     return BuildSettings(
         kind="audio",
-        sample_rate=sample_rate,
         channels=channels,
-        length=length,
-        hop=seconds_to_samples(segment.hop_s, sample_rate) if segment.hop_s else length,
-        min_fill=1.0 if segment.short == "drop" else segment.min_fill,
         image_shape=(),
-        short=segment.short,
         features={name: at_sample_rate(config, sample_rate) for name, config in catalog.features.items()},
         fft=catalog.compute.fft,
         classes=tuple(class_names(table, catalog.select.classes)),
         targets=_targets(table),
+        **_cutting(catalog, sample_rate, length),
     )
 
 
@@ -255,9 +302,9 @@ def _noise(catalog: Catalog, recordings: tuple[NoiseRecording, ...]) -> AddedNoi
 
 
 def recorded_settings(
-    catalog: Catalog, table: pd.DataFrame, recorded: Mapping[str, int], recordings: tuple[NoiseRecording, ...] = ()
+    catalog: Catalog, table: pd.DataFrame, recorded: Mapping[str, Any], recordings: tuple[NoiseRecording, ...] = ()
 ) -> BuildSettings:
-    """Settings of a cache of sounds that has been built.
+    """Settings of a cache of sounds or events that has been built.
 
     Parameters
     ----------
@@ -265,9 +312,12 @@ def recorded_settings(
     table : DataFrame
         The clips table.
     recorded : mapping
-        ``sample_rate``, ``channels`` and ``segment_samples``: the manifest's ``audio``.
+        ``sample_rate``, ``channels``, ``segment_samples`` and, of events, ``sensors``: the manifest's ``audio``.
     recordings : tuple of NoiseRecording
         What the catalog's ``[noise]`` names.
     """
+    if _kind(catalog) == "events":
+        sensors = {sense: tuple(size) for sense, size in recorded["sensors"].items()}
+        return _event_settings(catalog, table, sensors, recorded["segment_samples"])
     settings = _audio_settings(catalog, table, recorded["sample_rate"], recorded["channels"], recorded["segment_samples"])
     return settings._replace(noise=_noise(catalog, recordings))

@@ -1,24 +1,27 @@
-"""From a file below the data root to one clip's samples: the two kinds of source that a catalog can name, sound and images.
+"""From a file below the data root to one clip's samples: the three kinds of source that a catalog can name: sound, images and events.
 
 Each kind is a `load` (the samples that features are made of) and a `describe` (what is noted of them, for the verdict and the plan).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from audiodata import audio, cleaning
-from audiodata.datasets.idx_images import read_idx_images
+from audiodata.clip_files import clip_path, clip_stamp, files_hash
 from audiodata.errors import ClipError, MetadataError
-from audiodata.fingerprint import hash_arrays, hash_file, hash_json
+from audiodata.event_sources import load_recordings, sees_image
+from audiodata.events.record import MICROSECONDS_PER_SECOND, Events, Sense
+from audiodata.events.spans import flat_sizes
+from audiodata.fingerprint import hash_arrays, hash_json
+from audiodata.images import load_image
 from audiodata.records import ClipSpan, Inspection
 
-Samples = tuple[np.ndarray, int]  # decoded array and sample rate (0 for images)
+Samples = tuple[Any, int]  # array, or recordings of events by sense; and sample rate (0 for images)
 
 
 class Source(NamedTuple):
@@ -26,27 +29,6 @@ class Source(NamedTuple):
 
     load: Callable[[Path, ClipSpan], Samples]
     describe: Callable[[Path, ClipSpan, Samples], Inspection]
-
-
-def clip_path(root: Path, path: str) -> Path:
-    """Path of a clip's file; a path that leaves the root is a bad table, not a file."""
-    if path.startswith("/") or ".." in Path(path).parts:
-        raise ClipError("missing_file", f"{path}: leaves the data root; paths must be relative and below it")
-    return Path(root) / path
-
-
-def file_stamp(path: Path) -> str:
-    """Size and modification time of a file, or an empty text where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ""
-    return f"{status.st_size}-{status.st_mtime_ns}"
-
-
-def clip_stamp(root: Path, clip: ClipSpan) -> str:
-    """Stamps of all files of a clip."""
-    return "+".join(file_stamp(Path(root) / path) for path in clip.paths)
 
 
 def inspect(kind: str, root: Path, clip: ClipSpan) -> tuple[Inspection, Samples | None]:
@@ -84,7 +66,7 @@ def _describe_audio(root: Path, clip: ClipSpan, samples: Samples) -> Inspection:
     return Inspection(
         clip.clip_id,
         stamp=clip_stamp(root, clip),
-        sha256=_files_hash(root, clip),
+        sha256=input_hash("audio", root, clip),
         content_sha256=found.pop("content_sha256"),
         sample_rate=sample_rate,
         channels=waveform.shape[0],
@@ -127,41 +109,50 @@ def _describe_image(root: Path, clip: ClipSpan, samples: Samples) -> Inspection:
     )
 
 
-def _load_image(root: Path, clip: ClipSpan) -> tuple[np.ndarray, int]:
-    path = clip_path(root, clip.path)
-    images = _images(str(path), file_stamp(path))
-    if not 0 <= clip.index < len(images):
-        raise ClipError("missing_file", f"{clip.path}: has {len(images)} images, number {clip.index} was asked for")
-    return images[clip.index][np.newaxis], 0  # [row, column] -> [channel, row, column]
+def _load_image(root: Path, clip: ClipSpan) -> Samples:
+    return load_image(root, clip)[np.newaxis], 0  # [row, column] -> [channel, row, column]
 
 
-@lru_cache(maxsize=2)
-def _images(path: str, stamp: str) -> np.ndarray:
-    """Keep the last files open, which hold thousands of clips each; the stamp makes a changed file a new entry."""
-    return read_idx_images(Path(path))
+def _describe_events(root: Path, clip: ClipSpan, samples: Samples) -> Inspection:
+    recordings, rate = samples
+    return Inspection(
+        clip.clip_id,
+        stamp=clip_stamp(root, clip),
+        sha256=input_hash("events", root, clip),
+        content_sha256=hash_arrays(_columns(recordings)),
+        sample_rate=rate,
+        channels=len(recordings),
+        samples=max(events.duration_us for events in recordings.values()),
+        shape=flat_sizes(recordings),
+        measured={f"{sense}_events": len(events.array) for sense, events in recordings.items()},
+    )
 
 
-@lru_cache(maxsize=64)
-def _file_hash(path: str, stamp: str) -> str:
-    """Hash a long recording once, however many clips are cut from it."""
-    return hash_file(Path(path))
+def _columns(recordings: dict[Sense, Events]) -> Iterator[tuple[str, np.ndarray]]:
+    for sense, events in recordings.items():
+        for name in events.array.dtype.names:
+            yield f"{sense} {name}", np.ascontiguousarray(events.array[name])
 
 
-def _files_hash(root: Path, clip: ClipSpan) -> str:
-    """Hash of a clip's file, or of the hashes of its files."""
-    files = [clip_path(root, path) for path in clip.paths]
-    hashes = [_file_hash(str(path), file_stamp(path)) for path in files]
-    return hashes[0] if len(hashes) == 1 else hash_json(hashes)
+def _load_events(root: Path, clip: ClipSpan) -> Samples:
+    return load_recordings(root, clip), MICROSECONDS_PER_SECOND
 
 
 def input_hash(kind: str, root: Path, clip: ClipSpan) -> str:
     """SHA-256 of what a clip is made from now, to be compared with its inspection."""
-    if kind == "image":
-        return hash_arrays([("image", _load_image(root, clip)[0])])
-    return _files_hash(root, clip)
+    hashes = [_content_hash(kind, root, part) for part in clip.recordings]
+    return hashes[0] if len(hashes) == 1 else hash_json(hashes)
+
+
+def _content_hash(kind: str, root: Path, clip: ClipSpan) -> str:
+    """Hash of an image, of which a file holds thousands, or else of the clip's files."""
+    if kind == "image" or sees_image(clip):
+        return hash_arrays([("image", load_image(root, clip)[np.newaxis])])
+    return files_hash(root, clip._replace(partner=None))
 
 
 SOURCES = {
     "audio": Source(_load_audio, _describe_audio),
     "image": Source(_load_image, _describe_image),
+    "events": Source(_load_events, _describe_events),
 }

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from audiodata.cleaning import Measurements, duplicates, verdict
+from audiodata.cleaning import Measurements, duplicates, judge_duration, verdict
 from audiodata.errors import CatalogError
 from audiodata.reasons import REASONS
 from audiodata.records import Inspection
@@ -59,8 +59,9 @@ def judge_clip(found: Inspection, duration_s: float | None, clean: Any, channels
     """Decide on one clip by itself, from what was found, its expected duration and the catalog's ``[clean]`` and ``channels``."""
     if found.reason:
         return "failed", found.reason, found.detail
-    if not found.measured:  # images are not cleaned
-        return "ok", "", ""
+    if found.shape:  # images are not cleaned, and of events the duration counts
+        reason, detail = judge_duration(found.samples / found.sample_rate, clean) if found.sample_rate else ("", "")
+        return ("rejected" if reason else "ok"), reason, detail
     if channels not in (None, 1, found.channels):
         return "rejected", "wrong_channels", f"{found.channels} channels where [audio] channels = {channels}"
     measured = Measurements(**found.measured, content_sha256=found.content_sha256)

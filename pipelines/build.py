@@ -5,6 +5,7 @@ hands the results of one to the other and shows how far it is.
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from audiodata import jobs
 from audiodata.assembly import ShardTask
 from audiodata.catalog import Catalog
 from audiodata.clips import limit_clips
-from audiodata.datasets import DATASETS, read_clips
+from audiodata.datasets import dataset_settings, read_clips
 from audiodata.errors import CacheError, ClipError, MetadataError
+from audiodata.events.spans import sensors_of
 from audiodata.inspections import InspectionStore, verdicts_of_download
 from audiodata.manifest import finish
 from audiodata.noise_bank import NoiseRecording
@@ -25,11 +27,13 @@ from audiodata.planning import BuildPlan, clip_spans, draft_shards, plan_cache, 
 from audiodata.progress import Bar
 from audiodata.records import Inspection
 from audiodata.shards import MANIFEST_FILE, ShardRecord, read_manifest, remove_stale_temporaries
+from audiodata.sources import inspect
 from audiodata.splits import assign_splits, check_leakage
 from audiodata.verdicts import judge
 from pipelines.cluster import run_bounded
 
 CLIPS_PER_TASK = 64
+CLIPS_TRIED = 8  # until one of them can be read
 
 
 def read_table(catalog: Catalog, root: Path, limit: int | None = None) -> pd.DataFrame:
@@ -62,7 +66,7 @@ def build_ahead(
         By fingerprint: whether a shard is wanted as it was made is for the plan to say.
     """
     known = store.recall(clip_spans(table), root)
-    drafts = draft_shards(catalog, table, str(root), str(out), recordings)
+    drafts = draft_shards(catalog, table, str(root), str(out), recordings, _first_sensors(catalog, table, root))
     fresh = [draft for draft in drafts if not any(clip.clip_id in known for clip, _ in draft.clips)]
     if fresh:
         _make_room(out)
@@ -75,12 +79,20 @@ def build_ahead(
     return made
 
 
+def _first_sensors(catalog: Catalog, table: pd.DataFrame, root: Path) -> dict[str, tuple[int, int, int]]:
+    """Sizes of the sensors of the first clip of events that can be read, which are likely those of all."""
+    if dataset_settings(catalog.dataset)[0].kind != "events":
+        return {}
+    found = (inspect("events", root, clip)[0] for clip in itertools.islice(clip_spans(table), CLIPS_TRIED))
+    return sensors_of(next((one.shape for one in found if not one.reason), ()))
+
+
 def inspect_clips(catalog: Catalog, table: pd.DataFrame, root: Path, store: InspectionStore, client: Any) -> dict[str, Inspection]:
     """Inspect the clips whose files have changed since they were last inspected; the others are remembered."""
     wanted = list(clip_spans(table))
     known = store.recall(wanted, root)
     left = [clip for clip in wanted if clip.clip_id not in known]
-    kind = DATASETS[catalog.dataset.name].kind
+    kind = dataset_settings(catalog.dataset)[0].kind
     tasks = (jobs.InspectTask(str(root), kind, tuple(left[at : at + CLIPS_PER_TASK])) for at in range(0, len(left), CLIPS_PER_TASK))
     with Bar("inspect", len(left), "clips") as bar:
         for task, rows in run_bounded(client, jobs.inspect_clips, tasks):
@@ -100,7 +112,7 @@ def plan(
 ) -> BuildPlan:
     """Inspect what is left and plan; nothing in the cache changes."""
     inspections = inspect_clips(catalog, table, root, store, client)
-    downloaded = DATASETS[catalog.dataset.name].fetch is not None
+    downloaded = dataset_settings(catalog.dataset)[0].fetch is not None
     fetched = verdicts_of_download(root) if downloaded else None
     verdicts = judge(table, inspections, catalog.clean, catalog.audio.channels, fetched)
     store.settle(verdicts)

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from audiodata.console import out
-from pipelines import demo_classes, demo_spatial
+from pipelines import demo_classes, demo_events, demo_spatial
 
 DEMOS: dict[str, Callable[[Path, tuple[str, ...], int], None]] = {
     "classes": demo_classes.run,
     "spatial": demo_spatial.run,
+    "events": demo_events.run,
 }
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from audiodata import jobs
 from audiodata.catalog import Catalog, DownloadSettings
 from audiodata.console import out
-from audiodata.datasets import DATASETS
+from audiodata.datasets import dataset_settings
 from audiodata.existing import ExistingTask, find_existing
 from audiodata.ledger import ClipRow, Ledger, known_reasons
 from audiodata.progress import Bar
@@ -252,6 +252,6 @@ def download_options(
 
 def _write_lists(catalog: Catalog, candidates: pd.DataFrame, root: Path) -> None:
     """Write the chosen clips as lists for other tools, where the data set has a form for that."""
-    write = DATASETS[catalog.dataset.name].write_lists
+    write = dataset_settings(catalog.dataset)[0].write_lists
     if write is not None:
         write(candidates, root / LISTS_FOLDER / catalog.name)

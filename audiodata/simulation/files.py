@@ -13,6 +13,7 @@ import soundfile as sf
 
 from audiodata import sources
 from audiodata.audio import resample, write_wav
+from audiodata.clip_files import clip_path
 from audiodata.errors import ClipError
 from audiodata.fingerprint import canonical_json, hash_bytes, hash_json
 from audiodata.records import ClipSpan
@@ -141,7 +142,7 @@ def _fingerprints(root: Path, task: SoundTask) -> list[str]:
     """Hash what the bytes of each file depend on; the clip's id is the seed of its noise."""
     sound = task.sound
     for path in sound.paths:
-        if not sources.clip_path(root, path).is_file():
+        if not clip_path(root, path).is_file():
             raise ClipError("missing_file", f"{path}: no such file")
     content = sources.input_hash("audio", root, sound)
     span = [sound.start_s, sound.duration_s, list(sound.channels)]

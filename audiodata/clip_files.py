@@ -1,0 +1,42 @@
+"""The files that a clip lies in: their paths, stamps and hashes."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from audiodata.errors import ClipError
+from audiodata.fingerprint import hash_file, hash_json
+from audiodata.records import ClipSpan
+
+
+def clip_path(root: Path, path: str) -> Path:
+    """Path of a clip's file; a path that leaves the root is a bad table, not a file."""
+    if path.startswith("/") or ".." in Path(path).parts:
+        raise ClipError("missing_file", f"{path}: leaves the data root; paths must be relative and below it")
+    return Path(root) / path
+
+
+def file_stamp(path: Path) -> str:
+    """Size and modification time of a file, or an empty text where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def clip_stamp(root: Path, clip: ClipSpan) -> str:
+    """Stamps of all files of a clip."""
+    return "+".join(file_stamp(Path(root) / path) for path in clip.paths)
+
+
+def files_hash(root: Path, clip: ClipSpan) -> str:
+    """Hash of a clip's file, or of the hashes of its files."""
+    files = [clip_path(root, path) for path in clip.paths]
+    hashes = [_file_hash(str(path), file_stamp(path)) for path in files]
+    return hashes[0] if len(hashes) == 1 else hash_json(hashes)
+
+
+@lru_cache(maxsize=64)
+def _file_hash(path: str, stamp: str) -> str:
+    """Hash a long recording once, however many clips are cut from it."""
+    return hash_file(Path(path))
