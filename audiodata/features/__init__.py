@@ -1,28 +1,35 @@
-"""Features of waveforms and images: one frozen config and one pure function each.
+"""Features of waveforms, images and events: one frozen config and one pure function each.
 
 To add one, write a file with its config, its function and its `Feature` record, and add one line to `FEATURES`:
 catalogs, builds and the conformance tests find it there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
-from audiodata.errors import FeatureError
-from audiodata.features.base import Feature, as_waveform, at_sample_rate, check_class
+from audiodata.errors import EnvironmentFault, FeatureError
+from audiodata.events.record import Events
+from audiodata.features import stft
+from audiodata.features.base import Feature, as_waveform, at_sample_rate, at_window, check_class
 from audiodata.features.differences import LEVEL_DIFFERENCE, PHASE_DIFFERENCE
+from audiodata.features.event_tonic import VISUAL_TIME_SURFACE, VISUAL_VOXEL_GRID
+from audiodata.features.events import AUDITORY_EVENTS, AUDITORY_FRAMES, VISUAL_EVENTS, VISUAL_FRAMES
 from audiodata.features.image import IMAGE
 from audiodata.features.mtpc import MTPC
 from audiodata.features.spatial import GCC_PHAT
 from audiodata.features.spectral import LOG_MEL, MFCC
-from audiodata.features.stft import analyse, numeric_versions
+from audiodata.features.stft import analyse
 from audiodata.settings import Settings
 
 __all__ = [
     "FEATURES",
     "Feature",
     "at_sample_rate",
+    "at_window",
     "extract",
+    "extract_events",
     "extract_image",
     "feature_shape",
     "find_feature",
@@ -30,6 +37,8 @@ __all__ = [
 ]
 
 FEATURES: dict[str, Feature] = {
+    "auditory_events": AUDITORY_EVENTS,
+    "auditory_frames": AUDITORY_FRAMES,
     "gcc_phat": GCC_PHAT,
     "image": IMAGE,
     "level_difference": LEVEL_DIFFERENCE,
@@ -37,6 +46,10 @@ FEATURES: dict[str, Feature] = {
     "mfcc": MFCC,
     "mtpc": MTPC,
     "phase_difference": PHASE_DIFFERENCE,
+    "visual_events": VISUAL_EVENTS,
+    "visual_frames": VISUAL_FRAMES,
+    "visual_time_surface": VISUAL_TIME_SURFACE,
+    "visual_voxel_grid": VISUAL_VOXEL_GRID,
 }
 
 
@@ -49,7 +62,29 @@ def find_feature(name: str, source: str | None = None) -> Feature:
     return FEATURES[name]
 
 
-def feature_shape(name: str, config: Settings, channels: int, *size: int) -> tuple[int, ...]:
+def numeric_versions(fft: str = "scipy", features: Iterable[str] = ()) -> dict[str, str]:
+    """Name what shapes the numbers beside the settings.
+
+    Parameters
+    ----------
+    fft : str
+        See `audiodata.features.stft.numeric_versions`.
+    features : iterable of str
+        Keys of `FEATURES`; the versions of the packages that they need beyond the others are added.
+
+    Raises
+    ------
+    EnvironmentFault
+        The FFT or a package isn't installed.
+    """
+    packages = {package for name in features for package in find_feature(name).packages}
+    try:
+        return stft.numeric_versions(fft) | {package: version(package) for package in sorted(packages)}
+    except PackageNotFoundError as error:
+        raise EnvironmentFault(f"a feature is computed by {error.name}, which isn't installed; pip install 'audiodata[all]'") from None
+
+
+def feature_shape(name: str, config: Settings, channels: int, *size: int) -> tuple[int | None, ...]:
     """Shape of a feature without computing it.
 
     Parameters
@@ -59,9 +94,14 @@ def feature_shape(name: str, config: Settings, channels: int, *size: int) -> tup
     config : Settings
         Its settings.
     channels : int
-        Of the waveform or image.
+        Of the waveform or image; 1 for events.
     *size : int
-        The number of samples, or the numbers of rows and columns.
+        The number of samples, the numbers of rows and columns, or those of columns, rows and polarities of a sensor of events.
+
+    Returns
+    -------
+    tuple of int
+        None for an axis whose length depends on the events.
 
     Examples
     --------
@@ -133,3 +173,40 @@ def extract_image(pixels: np.ndarray, configs: Mapping[str, Settings]) -> dict[s
         A name, settings or an array that don't fit.
     """
     return {name: find_feature(name, "image").function(pixels, config) for name, config in configs.items()}
+
+
+def extract_events(
+    recordings: Mapping[str, Events], configs: Mapping[str, Settings], *, window_s: float | None = None, start_us: int = 0
+) -> dict[str, np.ndarray]:
+    """Compute features of the events of a clip.
+
+    Parameters
+    ----------
+    recordings : mapping
+        ``"visual"``, ``"auditory"`` or both, to events whose time 0 is the start of the window.
+    configs : mapping
+        Keys of `FEATURES` to their settings.
+    window_s : float, optional
+        In seconds; filled into configs that have none.
+    start_us : int
+        Where in the recordings the window starts.
+
+    Returns
+    -------
+    dict
+        The same keys to arrays of each feature's `dtype`.
+
+    Raises
+    ------
+    FeatureError
+        A name, settings or events that don't fit, or a clip without what a feature is computed from.
+    EnvironmentFault
+        A package that a feature needs isn't installed.
+    """
+    results = {}
+    for name, config in configs.items():
+        feature = find_feature(name)
+        if feature.source not in recordings:
+            raise FeatureError(f"feature {name!r} is computed from a {feature.source} recording, the clip has {' and '.join(recordings) or 'none'}")
+        results[name] = feature.function(recordings[feature.source], config, window_s=window_s, start_us=start_us)
+    return results

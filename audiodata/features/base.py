@@ -8,9 +8,11 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from audiodata.errors import CatalogError, FeatureError
+from audiodata.events.record import MICROSECONDS_PER_SECOND
 from audiodata.features.stft import Analysis, Framing
 from audiodata.geometry import pairs
 from audiodata.settings import Settings, validated
+from audiodata.timing import seconds_to_samples
 
 CHANNELS_MAX = 64  # more channels than this *and* than samples is an array whose axes are swapped
 
@@ -61,6 +63,23 @@ class FramedConfig(WaveformConfig):
         return Framing(self.window_length, self.hop_length, self.n_fft or self.window_length)
 
 
+class WindowConfig(Settings):
+    """Settings of a feature of events.
+
+    Attributes
+    ----------
+    window_s : float, optional
+        Length of what it is computed from, in seconds; a build fills it in from the length of its segments.
+    """
+
+    window_s: float | None = Field(default=None, ge=1 / MICROSECONDS_PER_SECOND)
+
+    @property
+    def window_us(self) -> int:
+        """Length of the window in microseconds."""
+        return seconds_to_samples(self.window_s, MICROSECONDS_PER_SECOND)
+
+
 Config = TypeVar("Config", bound=Settings)
 
 
@@ -76,7 +95,8 @@ class Feature:
         ``function(array, config)``: the whole feature as a pure function.
     shape : callable
         ``shape(config, channels, *size)``: the result's shape without computing it; `size` is the number of samples
-        (source ``"waveform"``) or rows and columns (``"image"``).
+        (source ``"waveform"``), rows and columns (``"image"``), or columns, rows and polarities of the sensor (events). An axis
+        whose length the events decide is None.
     axes : tuple of str
         Names of the result's axes.
     unit : str
@@ -84,23 +104,30 @@ class Feature:
     version : int
         Raised whenever the code gives other numbers for the same settings; part of a cache's fingerprint.
     source : str
-        What it is computed from: ``"waveform"`` float32 [channel, sample] or ``"image"`` uint8 [channel, row, column].
+        What it is computed from: ``"waveform"`` float32 [channel, sample], ``"image"`` uint8 [channel, row, column], or the ``"visual"`` or
+        ``"auditory"`` `audiodata.events.record.Events` of a clip.
     analysis : callable, optional
         ``analysis(config)``: the work on spectra, which features with an equal analysis share. Without it, `extract`
         calls `function`.
     finish : callable, optional
         ``finish(measured, config)``: from what the analysis measured to the feature.
+    dtype : str
+        Type of the result's numbers.
+    packages : tuple of str
+        Further packages whose versions shape the result.
     """
 
     config: type[Settings]
     function: Callable[..., np.ndarray]
-    shape: Callable[..., tuple[int, ...]]
+    shape: Callable[..., tuple[int | None, ...]]
     axes: tuple[str, ...]
     unit: str
     version: int
-    source: Literal["waveform", "image"]
+    source: Literal["waveform", "image", "visual", "auditory"]
     analysis: Callable[[Any], Analysis] | None = None
     finish: Callable[[np.ndarray, Any], np.ndarray] | None = None
+    dtype: str = "float32"
+    packages: tuple[str, ...] = ()
 
 
 def build_config(config_class: type[Config], settings: Mapping[str, Any]) -> Config:
@@ -151,6 +178,33 @@ def at_sample_rate(config: Config, sample_rate: int | None) -> Config:
             f"{name}: sample_rate = {config.sample_rate} Hz, but the waveform has {sample_rate} Hz; resample it or leave the setting out"
         )
     return build_config(type(config), {**config.model_dump(), "sample_rate": sample_rate})
+
+
+def at_window(config: Config, window_s: float | None) -> Config:
+    """Return the config with the length of its window filled in, checked against it.
+
+    Parameters
+    ----------
+    config : Settings
+        Returned as it is where it has no window (waveforms and images).
+    window_s : float or None
+        In seconds; None leaves the config's own.
+
+    Raises
+    ------
+    FeatureError
+        The config names another length, or neither names one.
+    """
+    if not isinstance(config, WindowConfig):
+        return config
+    name = type(config).__name__
+    if config.window_s is None and window_s is None:
+        raise FeatureError(f"{name}: no window given; pass window_s, the length in seconds of what the events are taken from")
+    if window_s is None or config.window_s == window_s:
+        return config
+    if config.window_s is not None:
+        raise FeatureError(f"{name}: window_s = {config.window_s:g}, but the events are taken from {window_s:g} s; leave the setting out")
+    return build_config(type(config), {**config.model_dump(), "window_s": window_s})
 
 
 def settle(config_class: type[Config], config: Config | None, sample_rate: int | None, settings: Mapping[str, Any]) -> Config:

@@ -5,12 +5,11 @@ compiler is not allowed to reorder or to fuse, and no loop calls the system's ma
 the same bytes on every x86-64 processor, whatever its vector units.
 """
 
-import functools
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+
+from audiodata.compilation import compiled
 
 POWER_FLOOR = np.float32(1e-10)
 DB_PER_OCTAVE = np.float32(10 * math.log10(2))
@@ -19,25 +18,6 @@ THIRD, FIFTH, SEVENTH, NINTH = (np.float32(1 / odd) for odd in (3, 5, 7, 9))
 ONE = np.float32(1)
 SQRT_HALF_BITS = np.int32(0x3F3504F3)  # of the float32 nearest to sqrt(1/2)
 MANTISSA_BITS = np.int32(23)
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile with numba at the first call: importing numba takes 0.4 s, which reading a catalog need not wait for."""
-
-    @functools.cache
-    def machine_code() -> Callable[..., Any]:
-        from numba import njit
-
-        try:
-            return njit(cache=True, nogil=True, error_model="numpy")(function)
-        except RuntimeError:  # no folder to keep it in: neither the package's own nor the user's cache can be written to
-            return njit(nogil=True, error_model="numpy")(function)
-
-    @functools.wraps(function)
-    def call(*arguments: Any) -> Any:
-        return machine_code()(*arguments)
-
-    return call
 
 
 @compiled

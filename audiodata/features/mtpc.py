@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import Field, model_validator
 
+from audiodata.compilation import compiled
 from audiodata.features.base import Feature, FramedConfig, as_waveform, check_pairs, settle
-from audiodata.features.kernels import compiled
 from audiodata.features.mel import mel_edges_hz
 from audiodata.features.stft import Block, Framing, analyse
 from audiodata.geometry import pairs

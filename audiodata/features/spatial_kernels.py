@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from audiodata.features.kernels import compiled
+from audiodata.compilation import compiled
 
 TINY_POWER = 1e-25  # the power of a frame under which single squares begin to leave float32's range
 CERTAIN_SHARE = 1e-10  # of the mean power of bins: real bins above it have the right sign in float32
