@@ -125,7 +125,7 @@ def test_a_class_that_one_side_lacks_is_an_error(root, tmp_path):
 
 def test_a_split_that_one_side_lacks_is_an_error(root):
     one_sided = dataset(auditory=JOINT["dataset"]["auditory"] | {"split": {"scheme": "held_out", "held_out": {"val": ["cem"]}}})
-    with pytest.raises(MetadataError, match="has no .* recording to be paired with"):
+    with pytest.raises(MetadataError, match=r"has no .* recording to be paired with"):
         read_clips(one_sided, root)
 
 

@@ -104,7 +104,7 @@ def modulate(bands, first, step_us, refractory_us, state, t, x, p):
         Events written.
     """
     reference, last, listens_us = state[0], state[1], state[2]
-    count = 0
+    count, steps_per_us = 0, 1 / step_us
     for at in range(bands.shape[0]):
         row, end_us, start_us = bands[at], (first + at) * step_us, (first + at - 1) * step_us
         away = 0
@@ -114,14 +114,14 @@ def modulate(bands, first, step_us, refractory_us, state, t, x, p):
         for channel in range(row.size if away else 0):
             if abs(row[channel] - reference[channel]) < 1 and abs(last[channel] - reference[channel]) < 1:
                 continue
-            now_us, slope = max(start_us, listens_us[channel]), (row[channel] - last[channel]) / step_us
+            now_us, rise = max(start_us, listens_us[channel]), row[channel] - last[channel]
             while now_us < end_us:
-                gap = last[channel] + slope * (now_us - start_us) - reference[channel]
+                gap = last[channel] + rise * ((now_us - start_us) * steps_per_us) - reference[channel]
                 if abs(gap) < 1:  # it has to get there first
                     gap = row[channel] - reference[channel]
                     if abs(gap) < 1:
                         break
-                    now_us = min(end_us, start_us + (reference[channel] + math.copysign(1, gap) - last[channel]) / slope)
+                    now_us = min(end_us, start_us + step_us * ((reference[channel] + math.copysign(1, gap) - last[channel]) / rise))
                 t[count], x[count], p[count] = max(0, math.floor(now_us)), channel, gap > 0
                 reference[channel] += math.copysign(1, gap)
                 now_us = max(now_us, t[count] + refractory_us)

@@ -71,5 +71,5 @@ def make_events(t: np.ndarray, x: np.ndarray, y: np.ndarray | None, p: np.ndarra
 
 
 def _check_range(name: str, values: np.ndarray | None, size: int) -> None:
-    if values is not None and len(values) and not (0 <= values.min() and values.max() < size):
+    if values is not None and len(values) and not (values.min() >= 0 and values.max() < size):
         raise ClipError("undecodable", f"events: {name} runs from {values.min()} to {values.max()}, the sensor has 0 to {size - 1}")

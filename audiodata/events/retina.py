@@ -18,8 +18,9 @@ Noise events are a Poisson process in each pixel, most of them ON as those of a 
 the photoreceptor is slow, a first-order low-pass of L: v += (L - v) dt / (dt + 1 / (2 pi f)).
 
 The defaults of background, thresholds, mismatch, refractory time, cut-off and noise were tuned so that digits make events as in 250 recordings of
-N-MNIST (events a recording, rates of pixels, intervals, share of ON); they describe that sensor and screen together, and no other. What they leave
-out: the jitter of the sensor's read-out, flicker of the screen, and light that falls on neighbouring pixels.
+N-MNIST (events a recording, rates of pixels, intervals, share of ON); they describe that sensor and screen together, and no other: with the
+triangle wave they have not been compared with recordings. What is left out: the jitter of the sensor's read-out, flicker of the screen, and light
+that falls on neighbouring pixels.
 
 The same image, settings and seed give the same events on every x86-64 processor: only additions, multiplications, divisions and numpy's uniform
 random numbers are used, in one order, and logarithms are computed here.

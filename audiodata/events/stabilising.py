@@ -63,6 +63,8 @@ def _triangle(t_us: np.ndarray, half_period_us: int, amplitude: int) -> np.ndarr
 def stabilise(events: Events, start_us: int = 0, orientation: Orientation = "upright") -> Events:
     """Shift each event by what the digit has moved, so that its centre stays at (63, 63); drop what leaves the sensor.
 
+    The wave goes on for as long as the events do: a recording that is repeated to fill a window is held still in its first period alone.
+
     Parameters
     ----------
     events : Events

@@ -21,7 +21,7 @@ from audiodata.events.readers.blocks import blocks
 from audiodata.events.record import Events
 from audiodata.settings import Settings
 
-_TIMESTAMP_BYTES, _LONG_ADDRESS = 4, 4
+_TIMESTAMP_BYTES, _LONG_RECORD = 4, 8
 _TICK_DENOMINATOR = 10_000
 _LINE_BYTES = 1 << 20
 
@@ -78,7 +78,7 @@ def read(path: Path, settings: HeaderlessSettings, item: str = "", index: int = 
         words = np.empty(2 * records, np.int64)
         state = kernels.new_state()
         for block in blocks(file, record_bytes, records):
-            kernels.addressed(_with_long_addresses(block, settings.address_bytes), words, state, layout)
+            kernels.addressed(_with_long_addresses(block, record_bytes), words, state, layout)
     _check_addresses(int(state[kernels.SEEN]), settings)
     array = as_events(words[: 2 * state[kernels.WRITTEN]], rows=False)
     return Events(in_order(array, path, int(state[kernels.LATE])), (layout.end - layout.first, 1, 1 + settings.polarity))
@@ -95,13 +95,13 @@ def _layout(settings: HeaderlessSettings) -> kernels.Layout:
     )  # fmt: skip
 
 
-def _with_long_addresses(block: np.ndarray, address_bytes: int) -> np.ndarray:
+def _with_long_addresses(block: np.ndarray, record_bytes: int) -> np.ndarray:
     """Give each address four bytes."""
-    if address_bytes == _LONG_ADDRESS:
+    if record_bytes == _LONG_RECORD:
         return block
-    records = np.zeros((block.size // (address_bytes + _TIMESTAMP_BYTES), _LONG_ADDRESS + _TIMESTAMP_BYTES), np.uint8)
-    records[:, _LONG_ADDRESS - address_bytes :] = block.reshape(len(records), -1)
-    return records.reshape(-1)
+    longer = np.zeros(block.size // record_bytes * _LONG_RECORD, np.uint8)
+    kernels.lengthened(block, longer)
+    return longer
 
 
 def _records(file: BinaryIO, size: int, record_bytes: int) -> int:

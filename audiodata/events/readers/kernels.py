@@ -109,6 +109,22 @@ def addressed(content, out, state, layout):
 
 
 @compiled
+def lengthened(content, out):
+    """Turn records of a two-byte address and a timestamp into records with four-byte addresses.
+
+    Parameters
+    ----------
+    content : uint8 [byte]
+        Six bytes an event.
+    out : uint8 [byte]
+        Eight bytes an event, zero before.
+    """
+    for record in range(content.size // 6):
+        for byte in range(6):
+            out[np.uint64(8 * record + 2 + byte)] = content[np.uint64(6 * record + byte)]
+
+
+@compiled
 def saccades(content, out, state, columns, rows):
     """Decode the five-byte events of N-MNIST and N-Caltech101.
 
