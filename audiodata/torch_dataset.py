@@ -2,7 +2,8 @@
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,11 +14,72 @@ from audiodata.errors import CacheError
 from audiodata.shards import Cache, open_cache
 
 
+class Ragged(NamedTuple):
+    """A batch of a ragged feature: the entries of all examples, and where those of each begin.
+
+    Nothing is padded and nothing is lost. ``torch.tensor_split(values, offsets[1:-1])`` gives a tensor per example,
+    ``torch.nested.nested_tensor_from_jagged(values, offsets)`` a nested tensor, and `example_index` what a scatter into
+    dense frames wants. Entries of a shard lie in the same way.
+
+    Attributes
+    ----------
+    values : Tensor [entry, ...]
+        Those of the first example, then those of the second, and so on.
+    offsets : Tensor [example + 1]
+        int64; the entries of example ``i`` are ``values[offsets[i]:offsets[i + 1]]``.
+    """
+
+    values: torch.Tensor
+    offsets: torch.Tensor
+
+    @property
+    def lengths(self) -> torch.Tensor:
+        """Number of entries of each example, int64 ``[example]``."""
+        return self.offsets.diff()
+
+    @property
+    def example_index(self) -> torch.Tensor:
+        """Position in the batch of the example that each entry is of, int64 ``[entry]``."""
+        return torch.repeat_interleave(self.lengths)
+
+
+def collate_ragged(examples: Sequence[dict[str, torch.Tensor]], ragged: Collection[str]) -> dict[str, torch.Tensor | Ragged]:
+    """Make a batch of examples of which some tensors have a length of their own.
+
+    Parameters
+    ----------
+    examples : sequence of dict of str to Tensor
+        As `ShardDataset` gives them; at least one.
+    ragged : collection of str
+        Names of the ragged features.
+
+    Returns
+    -------
+    dict of str to Tensor or Ragged
+        Ragged features by name as `Ragged`; all else stacked, ``[example, ...]``.
+    """
+    columns = {name: [example[name] for example in examples] for name in examples[0]}
+    return {name: _joined(tensors) if name in ragged else torch.stack(tensors) for name, tensors in columns.items()}
+
+
+def _joined(tensors: Sequence[torch.Tensor]) -> Ragged:
+    lengths = torch.tensor([0, *(len(tensor) for tensor in tensors)])
+    return Ragged(torch.cat(list(tensors)), lengths.cumsum(0))
+
+
+def _tensors(values: np.ndarray | list[np.ndarray]) -> torch.Tensor | list[torch.Tensor]:
+    """One tensor over all examples, or a list of one per example."""
+    return [torch.from_numpy(array) for array in values] if isinstance(values, list) else torch.from_numpy(values)
+
+
 class ShardDataset(Dataset):
     """The examples of one split as dictionaries of tensors.
 
     Shards are opened in the process that reads them, so it works with any number of `DataLoader` workers, forked or
     spawned. A `DataLoader` asks for whole batches (`__getitems__`), which are read shard by shard, rows ascending.
+
+    An example of a ragged feature, such as the events of a sensor, is a tensor ``[entry, ...]`` of a length of its own.
+    A `DataLoader` can't stack those: give it ``collate_fn=dataset.collate``, which makes a `Ragged` of them.
 
     Parameters
     ----------
@@ -40,8 +102,10 @@ class ShardDataset(Dataset):
         The names read.
     classes : tuple of str
         Class names; a label is an index into them, or -1 for none.
+    ragged : tuple of str
+        Those of the features that have any number of entries per example.
     feature_shapes : dict of str to tuple of int
-        Shape of each feature of one example.
+        Shape of each feature of one example; None is the first length of a ragged one.
 
     Raises
     ------
@@ -62,6 +126,7 @@ class ShardDataset(Dataset):
         self.targets = self._choose("target", targets, self.cache.targets)
         self.classes = tuple(self.cache.manifest["classes"])
         self.feature_shapes = {name: self.cache.features[name].shape for name in self.features}
+        self.ragged = tuple(name for name in self.features if self.cache.features[name].ragged)
         table = self.cache.examples
         table = table[(table["split"] == split).to_numpy()]
         codes, shards = pd.factorize(table["shard"])
@@ -83,7 +148,7 @@ class ShardDataset(Dataset):
         Returns
         -------
         dict of str to Tensor
-            Features and targets by name, each in the shape and dtype of the manifest.
+            Features and targets by name, each in the shape and dtype of the manifest; ragged ones of any length.
 
         Raises
         ------
@@ -97,8 +162,12 @@ class ShardDataset(Dataset):
         """Return several examples, in the order asked for; each as `__getitem__` gives it."""
         places = [self._place(index) for index in indices]
         arrays = self.cache.read_rows(places, (*self.features, *self.targets))
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        tensors = {name: _tensors(values) for name, values in arrays.items()}
         return [{name: tensor[position] for name, tensor in tensors.items()} for position in range(len(places))]
+
+    def collate(self, examples: Sequence[dict[str, torch.Tensor]]) -> dict[str, "torch.Tensor | Ragged"]:
+        """Make a batch of examples, for a `DataLoader`; see `collate_ragged`."""
+        return collate_ragged(examples, self.ragged)
 
     @property
     def labels(self) -> torch.Tensor:

@@ -79,15 +79,20 @@ def block_elements(packed: bytes | memoryview, itemsize: int) -> int:
 
 
 def is_plain(dataset: h5py.Dataset) -> bool:
-    """Whether bitshuffle with LZ4 is the one filter of a data set in one chunk a row, little-endian."""
+    """Whether a data set is packed as ours are, in one chunk a row."""
+    return dataset.chunks == (1, *dataset.shape[1:]) and is_packed(dataset)
+
+
+def is_packed(dataset: h5py.Dataset) -> bool:
+    """Whether bitshuffle with LZ4 is the one filter of a data set in chunks, little-endian."""
     plist = dataset.id.get_create_plist()
-    if dataset.chunks != (1, *dataset.shape[1:]) or plist.get_nfilters() != 1 or dataset.dtype.str.startswith(">"):
+    if plist.get_nfilters() != 1 or dataset.dtype.str.startswith(">"):
         return False
     number, _, options, _ = plist.get_filter(0)
     return number == BITSHUFFLE and options[4:5] == (2,)
 
 
-def find_flaw(packed: bytes | memoryview, row_bytes: int, itemsize: int) -> str:
+def find_flaw(packed: bytes | memoryview, chunk_bytes: int, itemsize: int) -> str:
     """Return what is wrong with the lengths inside a chunk; empty where they fit together.
 
     The decoder, and so HDF5's filter, trusts these lengths: a flipped bit in one leads it to any place in memory. A
@@ -98,15 +103,15 @@ def find_flaw(packed: bytes | memoryview, row_bytes: int, itemsize: int) -> str:
     ----------
     packed : bytes-like
         The chunk.
-    row_bytes, itemsize : int
-        Bytes of the decoded row and of one element.
+    chunk_bytes, itemsize : int
+        Bytes of the decoded chunk and of one element.
     """
-    if len(packed) < HEADER_BYTES or int.from_bytes(packed[:8], "big") != row_bytes:
-        return f"its header doesn't say that it decodes to {row_bytes} bytes"
+    if len(packed) < HEADER_BYTES or int.from_bytes(packed[:8], "big") != chunk_bytes:
+        return f"its header doesn't say that it decodes to {chunk_bytes} bytes"
     block = block_elements(packed, itemsize)
     if block < 8 or block % 8:
         return f"its header says {block} elements to a block, not a multiple of 8"
-    elements = row_bytes // itemsize
+    elements = chunk_bytes // itemsize
     position, end = HEADER_BYTES, len(packed) - elements % 8 * itemsize
     for _ in range(elements // block + (elements % block >= 8)):
         if position + 4 > end:

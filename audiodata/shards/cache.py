@@ -119,7 +119,7 @@ class Cache:
         Returns
         -------
         dict of str to ndarray
-            By name, each of the shape and dtype that the manifest gives.
+            By name, each of the shape and dtype that the manifest gives; a first length of null there is any here.
 
         Raises
         ------
@@ -163,8 +163,10 @@ class Cache:
         self._check_row(shard, row)
         return {name: index.read(handle, row, self._paths[name]) for name in names}
 
-    def read_rows(self, places: Sequence[tuple[str, int]], names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Read several rows into one array per feature or target, going through the shards in their order.
+    def read_rows(
+        self, places: Sequence[tuple[str, int]], names: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray | list[np.ndarray]]:
+        """Read several rows, going through the shards in their order.
 
         Parameters
         ----------
@@ -175,8 +177,8 @@ class Cache:
 
         Returns
         -------
-        dict of str to ndarray
-            By name, ``[example, ...]`` in the order of `places`.
+        dict of str to ndarray or list of ndarray
+            By name, ``[example, ...]`` in the order of `places`; of a ragged feature a list of one array an example.
 
         Raises
         ------
@@ -184,15 +186,17 @@ class Cache:
             As `read_row`.
         """
         names = self._paths if names is None else self._known(names)
-        layouts = {name: self._layouts[name] for name in names}
-        arrays = {name: np.empty((len(places), *layout.shape), layout.dtype) for name, layout in layouts.items()}
+        found = {name: _memory(self._layouts[name], len(places)) for name in names}
         for position in sorted(range(len(places)), key=places.__getitem__):
             shard, row = places[position]
             index, handle = self._open(shard)
             self._check_row(shard, row)
-            for name, array in arrays.items():
-                index.read_into(handle, row, self._paths[name], array[position, ...])
-        return arrays
+            for name, values in found.items():
+                if isinstance(values, list):
+                    values[position] = index.read(handle, row, self._paths[name])
+                else:
+                    index.read_into(handle, row, self._paths[name], values[position, ...])
+        return found
 
     def close(self) -> None:
         """Let go of all open files; the next read opens what it needs."""
@@ -253,3 +257,8 @@ class Cache:
         some = table["example_id"].head(SEARCHED_FOR_NEAREST).tolist()
         near = same_clip or difflib.get_close_matches(example_id, some, n=1)
         return f"; did you mean {near[0]!r}?" if near else "; the table of examples lists them all"
+
+
+def _memory(layout: Layout, examples: int) -> np.ndarray | list[Any]:
+    """Return what so many rows are read into: one array, or a list where each row has a size of its own."""
+    return [None] * examples if layout.ragged else np.empty((examples, *layout.shape), layout.dtype)

@@ -7,21 +7,33 @@ data set             shape                           stored as
 ===================  ==============================  ===============================================================
 ``/features/<name>`` ``[example, ...]``              one example a chunk, bitshuffle with LZ4 (HDF5 filter 32008)
 ``/targets/<name>``  ``[example, ...]``              contiguous; as a feature if a row is larger than `INLINE_BYTES`
+``/offsets/<name>``  ``[example + 1]``               int64, contiguous; of ragged features alone, see below
 ``/example_id``      ``[example]``                   fixed-length UTF-8, padded with NUL to the longest id, contiguous
 ===================  ==============================  ===============================================================
 
+A *ragged* feature has any number of entries per example, none too: events of a sensor, say. Its layout has None as the
+first length, and its data set holds the entries of all examples one after the other, ``[entry, ...]``; those of example
+``i`` are ``offsets[i]`` to ``offsets[i + 1]``. Offsets begin with 0, never fall, and end with the number of entries. The
+data set's attribute ``offsets`` is the path of its offsets: this is what makes it ragged. Its chunks hold `CHUNK_BYTES`
+or somewhat less, and where an entry has no more than `FIELDS_APART` fields, each of one field alone: times pack well
+beside times. A shard without ragged features has no group ``/offsets``.
+
 Numbers are little-endian. Root attributes: ``format``, ``format_version``, ``fingerprint``, ``split`` and
-``content_sha256``; each data set has ``axes`` (the first is ``example``), ``unit`` and ``sha256``. All texts have a
-fixed length and no object has a time stamp: the bytes depend on the content alone. The file uses the object formats of
-HDF5 1.10, where every piece of metadata has its own checksum.
+``content_sha256``; each data set has ``axes`` (one name per dimension; the first is ``example``, but the layout's own
+for a ragged feature), ``unit`` and ``sha256``. All texts have a fixed length and no object has a time stamp: the bytes
+depend on the content alone. The file uses the object formats of HDF5 1.10, where every piece of metadata has its own
+checksum.
 
 The ``sha256`` of a data set is that of its *decoded* content, so that it holds whatever library did the compressing. It
 is the SHA-256 of
 
 1. the header: the JSON list ``[path, dtype, row shape]`` without spaces, in UTF-8, then one line feed; for example
-   ``["/features/mfcc","float32",[1,313,20]]``; the row shape leaves out the example axis;
-2. the rows in order: each its numbers in C order, little-endian. For ``/example_id`` the dtype is ``utf-8``, the row
-   shape ``[]``, and a row is the id's UTF-8 bytes (no padding) followed by one line feed.
+   ``["/features/mfcc","float32",[1,313,20]]``; the row shape leaves out the example axis, and is that of the layout for a
+   ragged feature: ``["/features/visual_events","int32",[null,4]]``;
+2. the rows in order: each its numbers in C order, little-endian; of a ragged feature the entries of all examples. Where
+   one example ends and the next begins is in the hash of its offsets, ``["/offsets/visual_events","int64",[]]``. For
+   ``/example_id`` the dtype is ``utf-8``, the row shape ``[]``, and a row is the id's UTF-8 bytes (no padding) followed
+   by one line feed.
 
 ``content_sha256`` is the SHA-256 of the JSON object ``{path: sha256, ...}`` of all data sets, keys sorted, without
 spaces, in UTF-8.
@@ -39,7 +51,8 @@ import numpy as np
 
 from audiodata.errors import CacheError
 from audiodata.fingerprint import canonical_json, hash_json
-from audiodata.shards.bitshuffle import find_flaw, is_plain
+from audiodata.shards.chunks import Grid, read_rows_into
+from audiodata.shards.ragged import OFFSETS, is_ragged
 
 FORMAT = "audiodata-shard"
 FORMAT_VERSION = 1
@@ -58,7 +71,7 @@ class Layout:
     Attributes
     ----------
     shape : tuple of int
-        Per example; ``()`` for a single number.
+        Per example; ``()`` for a single number. None as the first length: any number of entries, see the format.
     dtype : str
         A NumPy name: ``float32``, ``int64``, ...
     axes : tuple of str
@@ -72,25 +85,39 @@ class Layout:
         Axes and shape disagree, an axis is empty, or the dtype isn't a plain number.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: str
     axes: tuple[str, ...] = ()
     unit: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(length) for length in self.shape))
+        object.__setattr__(self, "shape", _whole(self.shape))
         object.__setattr__(self, "axes", tuple(self.axes))
         if len(self.axes) != len(self.shape):
             raise ValueError(f"layout with axes {self.axes} for shape {self.shape}: one name per dimension")
-        if any(length < 1 for length in self.shape):
+        if any(length < 1 for length in self.entry):
             raise ValueError(f"layout with shape {self.shape}: every length must be at least 1")
         if np.dtype(self.dtype).kind not in "biuf" or np.dtype(self.dtype).name != self.dtype:
             raise ValueError(f"layout with dtype {self.dtype!r}: needs the NumPy name of a plain number")
 
     @property
+    def ragged(self) -> bool:
+        """Whether an example may have any number of entries."""
+        return self.shape[:1] == (None,)
+
+    @property
+    def entry(self) -> tuple[int, ...]:
+        """Shape of what there is a fixed number of: an entry of a ragged feature, else a whole example."""
+        return self.shape[1:] if self.ragged else self.shape
+
+    @property
     def row_bytes(self) -> int:
-        """Bytes of one decoded example."""
-        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        """Bytes of one decoded example, or of one entry of a ragged feature."""
+        return int(np.prod(self.entry, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an example of this shape is one of this layout."""
+        return len(shape) == len(self.shape) and all(expected in (None, found) for expected, found in zip(self.shape, shape, strict=True))
 
     def record(self) -> dict[str, Any]:
         """Return the entry of the manifest: ``shape``, ``dtype``, ``axes``, ``unit``."""
@@ -100,6 +127,17 @@ class Layout:
     def from_record(cls, record: Mapping[str, Any]) -> "Layout":
         """Build a layout from an entry of the manifest; further keys are left alone."""
         return cls(tuple(record["shape"]), record["dtype"], tuple(record["axes"]), record["unit"])
+
+
+def _whole(shape: Iterable[Any]) -> tuple[int | None, ...]:
+    """Return the lengths as int; None may be the first alone."""
+    shape = tuple(shape)
+    if None in shape[1:]:
+        raise ValueError(f"layout with shape {shape}: only the first length may be None")
+    return tuple(None if length is None else int(length) for length in shape)
+
+
+OFFSETS_LAYOUT = Layout((), "int64", (), "entries")
 
 
 class ShardRecord(NamedTuple):
@@ -223,13 +261,15 @@ def read_text(item: Any, name: str) -> str:
 
 def dataset_paths(file: h5py.File) -> list[str]:
     """Return the paths of the data sets of a shard, ids last."""
-    return [f"/{group}/{name}" for group in GROUPS for name in sorted(file[group])] + [ID_PATH]
+    return [f"/{group}/{name}" for group in (*GROUPS, OFFSETS) if group in file for name in sorted(file[group])] + [ID_PATH]
 
 
 def read_layout(dataset: h5py.Dataset) -> Layout:
-    """Read the layout of a feature or target from its data set."""
+    """Read the layout of a feature, a target or offsets from its data set."""
     axes = tuple(bytes(axis).decode("utf-8") for axis in dataset.attrs["axes"])
-    return Layout(dataset.shape[1:], dataset.dtype.name, axes[1:], read_text(dataset, "unit"))
+    ragged = is_ragged(dataset)
+    shape, axes = ((None, *dataset.shape[1:]), axes) if ragged else (dataset.shape[1:], axes[1:])
+    return Layout(shape, dataset.dtype.name, axes, read_text(dataset, "unit"))
 
 
 def read_ids(file: h5py.File) -> list[str]:
@@ -238,27 +278,17 @@ def read_ids(file: h5py.File) -> list[str]:
 
 
 def hash_dataset(dataset: h5py.Dataset) -> str:
-    """Decode a data set and return the SHA-256 of its content, one row in memory at a time."""
+    """Decode a data set and return the SHA-256 of its content, one chunk along its rows in memory at a time."""
     if dataset.name == ID_PATH:
         digest = ContentHash(ID_PATH, "utf-8", ())
         digest.update_ids(bytes(identifier) for identifier in dataset[:])
         return digest.hexdigest()
-    digest = ContentHash(dataset.name, dataset.dtype.name, dataset.shape[1:])
+    digest = ContentHash(dataset.name, dataset.dtype.name, (None, *dataset.shape[1:]) if is_ragged(dataset) else dataset.shape[1:])
     if dataset.chunks is None:
         digest.update(dataset[:])
         return digest.hexdigest()
-    row = np.empty(dataset.shape[1:], dataset.dtype)
-    plain = is_plain(dataset)
-    for index in range(len(dataset)):
-        if plain:
-            check_chunk(dataset, index)
-        dataset.read_direct(row, np.s_[index])
-        digest.update(row)
+    grid = Grid.of(dataset)
+    rows = np.empty((grid.chunks[0], *grid.shape[1:]), dataset.dtype)
+    for start in range(0, grid.shape[0], grid.chunks[0]):
+        digest.update(read_rows_into(dataset, grid, start, rows[: grid.shape[0] - start]))
     return digest.hexdigest()
-
-
-def check_chunk(dataset: h5py.Dataset, row: int) -> None:
-    """Raise a `ValueError` where a row's chunk, packed as ours are, is too damaged to let HDF5 decode it."""
-    packed = dataset.id.read_direct_chunk((row, *[0] * (dataset.ndim - 1)))[1]
-    if flaw := find_flaw(packed, dataset.nbytes // len(dataset), dataset.dtype.itemsize):
-        raise ValueError(f"row {row}: {flaw}")

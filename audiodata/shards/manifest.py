@@ -130,9 +130,11 @@ def _check_name(path: Path, where: str, name: str) -> None:
 
 def _check_layout(path: Path, where: str, entry: Any) -> None:
     try:
-        Layout.from_record(entry)
+        layout = Layout.from_record(entry)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CacheError(f"{path}: `{where}` isn't a layout with shape, dtype, axes and unit ({one_line(error)})") from error
+    if layout.ragged and where.startswith("targets."):
+        raise CacheError(f"{path}: `{where}` has the shape {entry['shape']}: only features may be ragged")
 
 
 def split_counts(examples: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, Any]]:

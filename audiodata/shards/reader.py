@@ -1,21 +1,24 @@
 """Read rows of one shard: an index that outlives open files, and handles that may be dropped at any time.
 
 Looking up where a chunk lies costs more than reading it, so `ShardIndex` does that for all rows at once and keeps it:
-16 bytes a row and feature, no open file. A `Handle` is what has to be open; many shards share few of them. Reading
-needs no position in the file, so a handle may be used by several threads and inherited by a forked process.
+16 bytes a row and feature (of a ragged one a chunk, and its offsets), no open file. A `Handle` is what has to be open;
+many shards share few of them. Reading needs no position in the file, so a handle may be used by several threads and
+inherited by a forked process.
 """
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol
 
 import h5py
 import numpy as np
 
 from audiodata.errors import CacheError
-from audiodata.shards.bitshuffle import HEADER_BYTES, Decoder, block_elements, find_decoder, find_flaw, is_plain
-from audiodata.shards.format import GROUPS, ID_PATH, check_chunk, one_line, open_shard
+from audiodata.shards.bitshuffle import HEADER_BYTES, Decoder, block_elements, find_decoder, find_flaw, is_packed, is_plain
+from audiodata.shards.chunks import Grid, read_rows_into
+from audiodata.shards.format import GROUPS, ID_PATH, one_line, open_shard
+from audiodata.shards.ragged import is_ragged, read_offsets
 
 Stamp = tuple[int, int, int]
 
@@ -69,61 +72,87 @@ def _open_hdf5(path: Path) -> h5py.File:
         raise CacheError(f"{path}: can't be opened as HDF5 ({one_line(error)}); run verify on the cache") from error
 
 
-class Column(Protocol):
-    """One data set of a shard, readable by row."""
+class Column(ABC):
+    """One data set of a shard, readable by row.
 
-    shape: tuple[int, ...]
-    dtype: np.dtype
+    Attributes
+    ----------
+    shape : tuple of int
+        Of a row; None as the first length of a ragged one.
+    dtype : dtype
+    """
 
+    def __init__(self, dataset: h5py.Dataset):
+        self._path = dataset.name
+        self.shape, self.dtype = dataset.shape[1:], dataset.dtype
+
+    def empty(self, row: int) -> np.ndarray:
+        """Return memory for a row."""
+        return np.empty(self.shape, self.dtype)
+
+    @abstractmethod
     def read_into(self, handle: Handle, row: int, out: np.ndarray) -> None:
-        """Fill `out`, a C-contiguous array of the column's shape and dtype, with a row."""
+        """Fill `out`, C-contiguous memory like that of `empty`, with a row."""
 
 
-class MemoryColumn:
+class MemoryColumn(Column):
     """A small target, read whole when the shard is indexed."""
 
     def __init__(self, dataset: h5py.Dataset):
+        super().__init__(dataset)
         self._values = dataset[:]
-        self.shape, self.dtype = dataset.shape[1:], dataset.dtype
 
     def read_into(self, handle: Handle, row: int, out: np.ndarray) -> None:
         """Copy a row."""
         out[...] = self._values[row]
 
 
-class HDF5Column:
+class HDF5Column(Column):
     """A data set that is read through HDF5."""
 
     def __init__(self, dataset: h5py.Dataset):
-        self._path = dataset.name
-        self.shape, self.dtype = dataset.shape[1:], dataset.dtype
+        super().__init__(dataset)
+        self._grid = Grid.of(dataset)
 
     def read_into(self, handle: Handle, row: int, out: np.ndarray) -> None:
         """Let HDF5 decode a row."""
+        self._read(handle, row, row, out[np.newaxis])
+
+    def _read(self, handle: Handle, row: int, start: int, out: np.ndarray) -> None:
+        """Fill `out` with what begins at `start` of the data set; `row` is for messages."""
         try:
-            dataset = handle.file[self._path]
-            if is_plain(dataset):
-                check_chunk(dataset, row)
-            dataset.read_direct(out, np.s_[row])
+            read_rows_into(handle.file[self._path], self._grid, start, out)
         except (OSError, RuntimeError, KeyError, ValueError) as error:
             raise damaged(handle.path, self._path, row, one_line(error)) from error
 
 
-class ChunkColumn:
-    """A data set whose chunks are read and decoded without HDF5."""
+class DirectColumn(Column):
+    """A data set whose chunks are read and decoded without HDF5.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Packed as ours are.
+    decoder : callable
+        What `find_decoder` gave.
+
+    Attributes
+    ----------
+    complete : bool
+        Whether every chunk is there and went through the filter; else this way of reading can't be used.
+    """
 
     def __init__(self, dataset: h5py.Dataset, decoder: Decoder):
-        self._path = dataset.name
-        self.shape, self.dtype = dataset.shape[1:], dataset.dtype
-        self._elements = int(np.prod(self.shape, dtype=np.int64))
+        super().__init__(dataset)
+        self._elements = int(np.prod(dataset.chunks, dtype=np.int64))
         self._decoder = decoder
         self._offsets, self._sizes, self.complete = _chunk_table(dataset)
 
-    def read_into(self, handle: Handle, row: int, out: np.ndarray) -> None:
-        """Read a chunk into this thread's scratch memory and decode it to where it is wanted."""
-        size = int(self._sizes[row])
+    def _decode(self, handle: Handle, row: int, chunk: int, out: np.ndarray) -> None:
+        """Read a chunk into this thread's scratch memory and decode it to where it is wanted; `row` is for messages."""
+        size = int(self._sizes[chunk])
         packed = _scratch.view(size)
-        if os.preadv(handle.descriptor, [packed], int(self._offsets[row])) != size:
+        if os.preadv(handle.descriptor, [packed], int(self._offsets[chunk])) != size:
             raise damaged(handle.path, self._path, row, "the file ends before the chunk does")
         itemsize = self.dtype.itemsize
         if flaw := find_flaw(packed, out.nbytes, itemsize):
@@ -134,27 +163,83 @@ class ChunkColumn:
             raise damaged(handle.path, self._path, row, "a block is damaged")
 
 
+class ChunkColumn(DirectColumn):
+    """A data set with a chunk a row."""
+
+    def read_into(self, handle: Handle, row: int, out: np.ndarray) -> None:
+        """Decode a chunk to where it is wanted."""
+        self._decode(handle, row, row, out)
+
+
+class RaggedColumn(HDF5Column):
+    """A feature with any number of entries per row, read through HDF5."""
+
+    def __init__(self, dataset: h5py.Dataset, bounds: np.ndarray):
+        super().__init__(dataset)
+        self.shape = (None, *self.shape)
+        self._bounds = bounds
+
+    def empty(self, row: int) -> np.ndarray:
+        """Return memory for the entries of a row."""
+        return _empty_entries(self, self._bounds, row)
+
+    def read_into(self, handle: Handle, row: int, out: np.ndarray) -> None:
+        """Let HDF5 decode the chunks that hold entries of a row."""
+        if len(out):
+            self._read(handle, row, int(self._bounds[row]), out)
+
+
+class RaggedChunkColumn(DirectColumn):
+    """A feature with any number of entries per row, in chunks that are read and decoded without HDF5."""
+
+    def __init__(self, dataset: h5py.Dataset, decoder: Decoder, bounds: np.ndarray):
+        super().__init__(dataset, decoder)
+        self.shape = (None, *self.shape)
+        self._bounds = bounds
+        self._grid = Grid.of(dataset)
+
+    def empty(self, row: int) -> np.ndarray:
+        """Return memory for the entries of a row."""
+        return _empty_entries(self, self._bounds, row)
+
+    def read_into(self, handle: Handle, row: int, out: np.ndarray) -> None:
+        """Decode the chunks that hold entries of a row, and copy those."""
+        start, stop = int(self._bounds[row]), int(self._bounds[row + 1])
+        step = self._grid.chunks[0]
+        decoded = np.frombuffer(_decoded.view(self._grid.chunk_bytes), self.dtype).reshape(self._grid.chunks)
+        for corner in self._grid.corners(start, stop) if len(out) else ():
+            self._decode(handle, row, self._grid.number(corner), decoded)
+            first, last = max(start, corner[0]), min(stop, corner[0] + step)
+            fields = tuple(slice(begin, begin + length) for begin, length in zip(corner[1:], self._grid.chunks[1:], strict=True))
+            out[first - start : last - start, *fields] = decoded[first - corner[0] : last - corner[0]]
+
+
+def _empty_entries(column: Column, bounds: np.ndarray, row: int) -> np.ndarray:
+    return np.empty((int(bounds[row + 1] - bounds[row]), *column.shape[1:]), column.dtype)
+
+
 def damaged(path: Path, dataset: str, row: int, found: str) -> CacheError:
     """Return the error for a row that can't be decoded."""
     return CacheError(f"{path}: {dataset}: row {row} can't be decoded ({found}); run verify on the cache")
 
 
 def _chunk_table(dataset: h5py.Dataset) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Return offset and size of each row's chunk, and whether every row has one that went through the filter."""
-    table = np.zeros((len(dataset), 2), np.int64)
-    masks = np.ones(len(dataset), np.int64)
+    """Return offset and size of each chunk, by its number, and whether every one is there and went through the filter."""
+    grid = Grid.of(dataset)
+    table = np.zeros((grid.count, 2), np.int64)
+    masks = np.ones(grid.count, np.int64)
 
     def note(chunk: h5py.h5d.StoreInfo) -> None:
-        row = chunk.chunk_offset[0]
-        table[row] = chunk.byte_offset, chunk.size
-        masks[row] = chunk.filter_mask
+        number = grid.number(chunk.chunk_offset)
+        table[number] = chunk.byte_offset, chunk.size
+        masks[number] = chunk.filter_mask
 
     dataset.id.chunk_iter(note)
     return table[:, 0].copy(), table[:, 1].copy(), not masks.any()
 
 
 class _Scratch(threading.local):
-    """Memory for one packed chunk per thread, kept from read to read."""
+    """Memory for one chunk per thread, kept from read to read."""
 
     def __init__(self) -> None:
         self._reserve(1 << 16)
@@ -172,6 +257,7 @@ class _Scratch(threading.local):
 
 
 _scratch = _Scratch()
+_decoded = _Scratch()
 
 
 class ShardIndex:
@@ -194,7 +280,7 @@ class ShardIndex:
             try:
                 self.stamp = file_stamp(path.stat())
                 self.examples = len(file[ID_PATH])
-                self.columns = {item.name: _column(item) for group in GROUPS for item in file[group].values()}
+                self.columns = {item.name: _column(item, self.examples) for group in GROUPS for item in file[group].values()}
             except (KeyError, OSError, RuntimeError, ValueError) as error:
                 raise CacheError(f"{path}: structure: can't be read ({one_line(error)}); run verify on the cache") from error
         self._needs_hdf5 = any(isinstance(column, HDF5Column) for column in self.columns.values())
@@ -206,7 +292,7 @@ class ShardIndex:
     def read(self, handle: Handle, row: int, path: str) -> np.ndarray:
         """Return one row of one data set in memory of its own."""
         column = self.columns[path]
-        out = np.empty(column.shape, column.dtype)
+        out = column.empty(row)
         column.read_into(handle, row, out)
         return out
 
@@ -215,12 +301,14 @@ class ShardIndex:
         self.columns[path].read_into(handle, row, out)
 
 
-def _column(dataset: h5py.Dataset) -> Column:
+def _column(dataset: h5py.Dataset, examples: int) -> Column:
     if dataset.chunks is None:
         return MemoryColumn(dataset)
+    bounds = [read_offsets(dataset, examples)] if is_ragged(dataset) else []
+    through, directly = (RaggedColumn, RaggedChunkColumn) if bounds else (HDF5Column, ChunkColumn)
     decoder = find_decoder()
-    if decoder is not None and is_plain(dataset):
-        column = ChunkColumn(dataset, decoder)
+    if decoder is not None and (is_packed(dataset) if bounds else is_plain(dataset)):
+        column = directly(dataset, decoder, *bounds)
         if column.complete:
             return column
-    return HDF5Column(dataset)
+    return through(dataset, *bounds)

@@ -17,9 +17,11 @@ from audiodata.fingerprint import hash_file, hash_json
 from audiodata.shards.atomic import is_temporary
 from audiodata.shards.bitshuffle import COMPRESSION
 from audiodata.shards.cache import open_cache
+from audiodata.shards.chunks import Grid
 from audiodata.shards.format import (
     GROUPS,
     ID_PATH,
+    OFFSETS_LAYOUT,
     Layout,
     content_hash,
     hash_dataset,
@@ -37,6 +39,7 @@ from audiodata.shards.manifest import (
     read_ledger,
     split_counts,
 )
+from audiodata.shards.ragged import OFFSETS, entries_path, offsets_flaw, offsets_path
 from audiodata.shards.record import read_shard_rows
 
 # What reading a damaged HDF5 file may raise.
@@ -133,7 +136,8 @@ def _entry_problems(manifest: Mapping[str, Any], shard: Mapping[str, Any]) -> It
 def _layouts(manifest: Mapping[str, Any]) -> dict[str, Layout | None]:
     """Return the layout of each data set that a shard should have; None for the ids."""
     layouts = {f"/{group}/{name}": Layout.from_record(entry) for group in GROUPS for name, entry in manifest[group].items()}
-    return {**layouts, ID_PATH: None}
+    offsets = {offsets_path(path): OFFSETS_LAYOUT for path, layout in layouts.items() if layout.ragged}
+    return {**layouts, **offsets, ID_PATH: None}
 
 
 def _twins(manifest: Mapping[str, Any], name: str, sha256: str) -> list[str]:
@@ -155,8 +159,9 @@ def _content_problems(path: Path, manifest: Mapping[str, Any], shard: Mapping[st
 
 def _members(file: h5py.File) -> list[str]:
     """Return the paths of the data sets that are there, as far as they can be listed."""
-    members = [f"/{name}" for name in file if name not in GROUPS]
-    for group in GROUPS:
+    groups = (*GROUPS, OFFSETS)
+    members = [f"/{name}" for name in file if name not in groups]
+    for group in groups:
         with suppress(*DAMAGE):
             members += [f"/{group}/{name}" for name in file[group]]
     return members
@@ -176,8 +181,7 @@ def _attribute_problems(file: h5py.File, shard: Mapping[str, Any]) -> Iterator[s
 def _dataset_problems(file: h5py.File, name: str, layout: Layout | None, shard: Mapping[str, Any]) -> Iterator[str]:
     try:
         dataset = file[name]
-        if len(dataset) != shard["examples"]:
-            yield f"has {len(dataset)} examples, the manifest says {shard['examples']}"
+        yield from _length_problems(file, name, layout, shard["examples"])
         if layout is not None and read_layout(dataset) != layout:
             yield f"is {read_layout(dataset).record()}, the manifest says {layout.record()}"
         if hash_dataset(dataset) != shard["datasets"].get(name):
@@ -186,11 +190,21 @@ def _dataset_problems(file: h5py.File, name: str, layout: Layout | None, shard: 
         yield f"can't be decoded ({one_line(error)}); remove the shard and run the build again"
 
 
+def _length_problems(file: h5py.File, name: str, layout: Layout | None, examples: int) -> Iterator[str]:
+    """Yield where a data set has not a row for each example, or offsets don't share out the entries among the examples."""
+    if name.startswith(f"/{OFFSETS}/"):
+        flaw = offsets_flaw(file[name][:], examples, len(file[entries_path(name)]))
+        yield from [flaw] if flaw else []
+    elif (layout is None or not layout.ragged) and len(file[name]) != examples:
+        yield f"has {len(file[name])} examples, the manifest says {examples}"
+
+
 def _hidden_problems(path: Path, sha256: str, shard: Mapping[str, Any]) -> list[str]:
     """Explain bytes that differ although all content is right: packed otherwise, or in a place that nothing reads."""
     with open_shard(path) as file:
         rows = {name: repacked_rows(file[name]) for name in shard["datasets"]}
-    if any(len(found) == shard["examples"] > 1 for found in rows.values()):
+        chunks = {name: file[name].id.get_num_chunks() if found else 0 for name, found in rows.items()}
+    if any(len(found) == chunks[name] > 1 for name, found in rows.items()):
         found = ["packing or structure: bytes differ, though all content is as recorded"]
     else:
         found = [f"{name}: row {r[0]}: bytes differ, though they decode to what is recorded" for name, r in rows.items() if r]
@@ -204,24 +218,31 @@ def repacked_rows(dataset: h5py.Dataset) -> list[int]:
     Parameters
     ----------
     dataset : Dataset
-        In one chunk a row; of any other there are none.
+        In chunks; of any other there are none.
 
     Returns
     -------
     list of int
-        All rows, where another version of the library did the packing.
+        The first row of each such chunk: all chunks, where another version of the library did the packing.
     """
     if dataset.chunks is None:
         return []
-    first = [0] * (dataset.ndim - 1)
     rows = []
     with h5py.File(io.BytesIO(), "w", rdcc_nbytes=0) as memory:
-        again = memory.create_dataset("row", (1, *dataset.shape[1:]), dataset.dtype, chunks=dataset.chunks, **COMPRESSION)
-        for row in range(len(dataset)):
-            again[0] = dataset[row]
-            if again.id.read_direct_chunk((0, *first))[1] != dataset.id.read_direct_chunk((row, *first))[1]:
-                rows.append(row)
+        again = memory.create_dataset("chunk", dataset.chunks, dataset.dtype, chunks=dataset.chunks, **COMPRESSION)
+        for corner in Grid.of(dataset).corners(0, len(dataset)):
+            again[...] = _whole_chunk(dataset, corner)
+            if again.id.read_direct_chunk((0,) * dataset.ndim)[1] != dataset.id.read_direct_chunk(corner)[1]:
+                rows.append(corner[0])
     return rows
+
+
+def _whole_chunk(dataset: h5py.Dataset, corner: tuple[int, ...]) -> np.ndarray:
+    """Decode one chunk; beyond the end of the data set it holds 0."""
+    found = dataset[tuple(slice(start, start + length) for start, length in zip(corner, dataset.chunks, strict=True))]
+    whole = np.zeros(dataset.chunks, dataset.dtype)
+    whole[tuple(map(slice, found.shape))] = found
+    return whole
 
 
 def table_problems(folder: Path, manifest: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,6 @@
 
 import logging
 import unicodedata
-from abc import ABC, abstractmethod
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,13 +12,12 @@ import h5py
 import numpy as np
 
 from audiodata.shards.atomic import Output, staged, sync, write_faults
-from audiodata.shards.bitshuffle import COMPRESSION
+from audiodata.shards.columns import annotate, feature_column, target_column
 from audiodata.shards.format import (
     FORMAT,
     FORMAT_VERSION,
     GROUPS,
     ID_PATH,
-    INLINE_BYTES,
     LIBVER,
     ContentHash,
     Layout,
@@ -81,8 +79,8 @@ class ShardWriter:
             raise ValueError(f"{self.path}: {', '.join(sorted(both))} named as feature and as target")
         self._texts = {"format": FORMAT, "fingerprint": fingerprint, "split": split}
         self._expected = examples
-        self._columns = {path: _FeatureColumn(path, features[name]) for name, path in _paths("features", features)}
-        self._columns |= {path: _target_column(path, targets[name]) for name, path in _paths("targets", targets)}
+        self._columns = {path: feature_column(path, features[name]) for name, path in _paths("features", features)}
+        self._columns |= {path: target_column(path, targets[name]) for name, path in _paths("targets", targets)}
         self._ids: dict[str, None] = {}
         self._broken = False
 
@@ -176,11 +174,13 @@ class ShardWriter:
 
     def _write_tail(self, file: h5py.File) -> None:
         """Write what is known at the end only: small targets, ids, hashes."""
-        hashes = {path: column.finish(file) for path, column in self._columns.items()}
+        hashes = {}
+        for column in self._columns.values():
+            hashes |= column.finish(file)
         digest = ContentHash(ID_PATH, "utf-8", ())
         digest.update_ids(identifier.encode("utf-8") for identifier in self._ids)
         hashes[ID_PATH] = digest.hexdigest()
-        _annotate(file.create_dataset(ID_PATH, data=fixed_text(self._ids)), (), "", hashes[ID_PATH])
+        annotate(file.create_dataset(ID_PATH, data=fixed_text(self._ids)), ("example",), "", hashes[ID_PATH])
         file.attrs["format_version"] = np.int64(FORMAT_VERSION)
         for name, text in {**self._texts, "content_sha256": content_hash(hashes)}.items():
             file.attrs[name] = fixed_text(text)
@@ -207,101 +207,3 @@ def _check_id(example_id: str, known: Container[str]) -> None:
         raise ValueError(f"{example_id}: added twice")
     if not example_id or any(unicodedata.category(character) in ("Cc", "Cs") for character in example_id):
         raise ValueError(f"{example_id!r}: an example id must be non-empty text without control characters")
-
-
-def _annotate(dataset: h5py.Dataset, axes: tuple[str, ...], unit: str, sha256: str) -> None:
-    dataset.attrs["axes"] = fixed_text(["example", *axes])
-    dataset.attrs["unit"] = fixed_text(unit)
-    dataset.attrs["sha256"] = fixed_text(sha256)
-
-
-def _target_column(path: str, layout: Layout) -> "_Column":
-    """Choose how to store a target: small ones in one piece."""
-    return _InlineColumn(path, layout) if layout.row_bytes <= INLINE_BYTES else _TargetColumn(path, layout)
-
-
-class _Column(ABC):
-    """One data set while it is being written."""
-
-    def __init__(self, path: str, layout: Layout):
-        self._path = path
-        self._layout = layout
-        self._dtype = np.dtype(layout.dtype).newbyteorder("<")
-        self._hash = ContentHash(path, layout.dtype, layout.shape)
-
-    @abstractmethod
-    def create(self, file: h5py.File) -> None:
-        """Create the data set, where that doesn't have to wait for the number of rows."""
-
-    @abstractmethod
-    def accept(self, example_id: str, value: Any) -> np.ndarray:
-        """Return the value as a row of this column, or raise a `ValueError`."""
-
-    @abstractmethod
-    def append(self, row: np.ndarray) -> None:
-        """Append a row that `accept` returned."""
-
-    @abstractmethod
-    def finish(self, file: h5py.File) -> str:
-        """Complete the data set and return the SHA-256 of its content."""
-
-    def _check_shape(self, example_id: str, found: tuple[int, ...]) -> None:
-        if found != self._layout.shape:
-            raise ValueError(f"{example_id}: {self._path} has shape {found}, expected {self._layout.shape}")
-
-
-class _FeatureColumn(_Column):
-    """One example a chunk, compressed; the dtype must be the layout's."""
-
-    def create(self, file: h5py.File) -> None:
-        shape = self._layout.shape
-        self._dataset = file.create_dataset(
-            self._path, shape=(0, *shape), maxshape=(None, *shape), chunks=(1, *shape), dtype=self._dtype, **COMPRESSION
-        )
-        self._rows = 0
-
-    def accept(self, example_id: str, value: Any) -> np.ndarray:
-        row = np.asarray(value)
-        self._check_shape(example_id, row.shape)
-        if row.dtype.name != self._layout.dtype:
-            raise ValueError(f"{example_id}: {self._path} has dtype {row.dtype.name}, expected {self._layout.dtype}")
-        return np.ascontiguousarray(row, dtype=self._dtype).reshape(self._layout.shape)
-
-    def append(self, row: np.ndarray) -> None:
-        self._dataset.resize(self._rows + 1, axis=0)
-        self._dataset[self._rows] = row
-        self._hash.update(row)
-        self._rows += 1
-
-    def finish(self, file: h5py.File) -> str:
-        _annotate(self._dataset, self._layout.axes, self._layout.unit, self._hash.hexdigest())
-        return self._hash.hexdigest()
-
-
-class _TargetColumn(_FeatureColumn):
-    """A large target: stored as a feature, but takes other dtypes too; floats are rounded, all else must be exact."""
-
-    def accept(self, example_id: str, value: Any) -> np.ndarray:
-        given = np.asarray(value)
-        self._check_shape(example_id, given.shape)
-        with np.errstate(invalid="ignore"):
-            row = given.astype(self._dtype)
-        if self._dtype.kind != "f" and not np.array_equal(row, given):
-            raise ValueError(f"{example_id}: {self._path} has a value that {self._layout.dtype} can't hold exactly")
-        return row
-
-
-class _InlineColumn(_TargetColumn):
-    """A small target: kept until the number of rows is known, then written in one piece."""
-
-    def create(self, file: h5py.File) -> None:
-        self._values: list[np.ndarray] = []
-
-    def append(self, row: np.ndarray) -> None:
-        self._values.append(row)
-        self._hash.update(row)
-
-    def finish(self, file: h5py.File) -> str:
-        values = np.array(self._values, dtype=self._dtype).reshape(-1, *self._layout.shape)
-        self._dataset = file.create_dataset(self._path, data=values)
-        return super().finish(file)

@@ -1,0 +1,76 @@
+"""How a data set is cut into chunks, and how rows are read through HDF5 without trusting what is in them."""
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import h5py
+import numpy as np
+
+from audiodata.shards.bitshuffle import find_flaw, is_packed
+
+
+class Grid(NamedTuple):
+    """The chunks of a data set; asking HDF5 for these things costs as much as reading a small chunk.
+
+    Attributes
+    ----------
+    shape, chunks : tuple of int
+        Of the data set; of a chunk.
+    itemsize : int
+        Bytes of a number.
+    packed : bool
+        Whether the chunks are packed as ours are, so that they can be checked.
+    """
+
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    itemsize: int
+    packed: bool
+
+    @classmethod
+    def of(cls, dataset: h5py.Dataset) -> "Grid":
+        """Return the chunks of a data set that has some."""
+        return cls(dataset.shape, dataset.chunks, dataset.dtype.itemsize, is_packed(dataset))
+
+    def corners(self, start: int, stop: int) -> Iterator[tuple[int, ...]]:
+        """Yield the first position of each chunk that holds something of the rows from `start` up to `stop`."""
+        spans = [range(start - start % self.chunks[0], stop, self.chunks[0])]
+        spans += [range(0, length, step) for length, step in zip(self.shape[1:], self.chunks[1:], strict=True)]
+        return itertools.product(*spans)
+
+    @property
+    def count(self) -> int:
+        """Number of chunks."""
+        return math.prod(-(-length // step) for length, step in zip(self.shape, self.chunks, strict=True))
+
+    def number(self, corner: tuple[int, ...]) -> int:
+        """Return the number of the chunk that begins at a position, counted in C order."""
+        number = 0
+        for start, length, step in zip(corner, self.shape, self.chunks, strict=True):
+            number = number * -(-length // step) + start // step
+        return number
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of a decoded chunk."""
+        return math.prod(self.chunks) * self.itemsize
+
+
+def read_rows_into(dataset: h5py.Dataset, grid: Grid, start: int, out: np.ndarray) -> np.ndarray:
+    """Fill a C-contiguous array with so many rows of a data set, beginning at `start`, and return it.
+
+    Raises
+    ------
+    ValueError
+        A chunk, packed as ours are, is too damaged to let HDF5 decode it.
+    """
+    stop = start + len(out)
+    if grid.packed:
+        chunk_bytes = grid.chunk_bytes
+        for corner in grid.corners(start, stop):
+            if flaw := find_flaw(dataset.id.read_direct_chunk(corner)[1], chunk_bytes, grid.itemsize):
+                raise ValueError(f"row {corner[0]}: {flaw}")
+    dataset.read_direct(out, np.s_[start:stop])
+    return out
