@@ -87,7 +87,7 @@ def shard_fingerprint(settings: BuildSettings, examples: tuple[ExampleSpan, ...]
         [one.example_id, one.sha256, *map(_described, one.clip.recordings), one.start_sample, one.valid, one.truth] for one in examples
     ]
     return hash_json({
-        "format_version": FORMAT_VERSION, "settings": described, "versions": numeric_versions(settings.fft), "inputs": inputs,
+        "format_version": FORMAT_VERSION, "settings": described, "versions": numeric_versions(settings.fft, settings.features), "inputs": inputs,
     })
 
 
@@ -135,7 +135,7 @@ def _write_rows(
 def _rows(task: ShardTask) -> Iterator[Row]:
     """Make the rows in order."""
     for example, material in example_materials(Path(task.root), task.examples, task.settings):
-        yield example, KINDS[task.settings.kind].features(material, task.settings)
+        yield example, KINDS[task.settings.kind].features(material, example.start_sample, task.settings)
 
 
 def build_ahead(draft: ShardDraft) -> tuple[list[Inspection], ShardRecord | None]:
@@ -174,7 +174,7 @@ def _rows_of(draft: ShardDraft, clip: ClipSpan, truth: Truth, found: Inspection,
     spans = segment_spans(kind.length(prepared), settings.length, settings.hop, settings.min_fill)
     for number, (start, valid) in enumerate(spans):
         example = ExampleSpan(f"{clip.clip_id}#{number}", clip, found.sha256, start, valid, truth)
-        yield example, kind.features(kind.segment(Path(draft.root), prepared, example, settings), settings)
+        yield example, kind.features(kind.segment(Path(draft.root), prepared, example, settings), start, settings)
 
 
 def _prepare(root: Path, example: ExampleSpan, settings: BuildSettings) -> Any:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from audiodata.clip_files import clip_stamp
 from audiodata.ledger import ClipRow, Ledger
 from audiodata.records import ClipSpan, Inspection
-from audiodata.clip_files import clip_stamp
 
 INSPECTION_VERSION = 1  # raised when what is measured changes, so that remembered inspections are made again
 

@@ -29,13 +29,13 @@ class Kind(NamedTuple):
     segment : callable
         ``(root, prepared, example, settings)``: the material of one example.
     features : callable
-        ``(material, settings)``: its features by name.
+        ``(material, start_sample, settings)``: its features by name; the start is that of the example inside its clip.
     """
 
     prepare: Callable[[tuple[Any, int], BuildSettings], Any]
     length: Callable[[Any], int]
     segment: Callable[[Path, Any, ExampleSpan, BuildSettings], Any]
-    features: Callable[[Any, BuildSettings], dict[str, np.ndarray]]
+    features: Callable[[Any, int, BuildSettings], dict[str, np.ndarray]]
 
 
 def material_size(feature: str, settings: BuildSettings) -> tuple[int, ...]:
@@ -66,7 +66,7 @@ def _check_length(found: int, example: ExampleSpan) -> None:
                                       f"{example.valid} were inspected; run the build again")
 
 
-def _sound_features(waveform: np.ndarray, settings: BuildSettings) -> dict[str, np.ndarray]:
+def _sound_features(waveform: np.ndarray, start_sample: int, settings: BuildSettings) -> dict[str, np.ndarray]:
     return extract(waveform, settings.sample_rate, settings.features, fft=settings.fft)
 
 
@@ -78,7 +78,7 @@ def _whole_image(root: Path, prepared: np.ndarray, example: ExampleSpan, setting
     return prepared
 
 
-def _image_features(pixels: np.ndarray, settings: BuildSettings) -> dict[str, np.ndarray]:
+def _image_features(pixels: np.ndarray, start_sample: int, settings: BuildSettings) -> dict[str, np.ndarray]:
     return extract_image(pixels, settings.features)
 
 
@@ -100,8 +100,8 @@ def _cut_one(events: Events, start_us: int, settings: BuildSettings) -> Events:
     return segment
 
 
-def _event_features(recordings: Recordings, settings: BuildSettings) -> dict[str, np.ndarray]:
-    return extract_events(recordings, settings.features)
+def _event_features(recordings: Recordings, start_sample: int, settings: BuildSettings) -> dict[str, np.ndarray]:
+    return extract_events(recordings, settings.features, start_us=start_sample)
 
 
 KINDS = {

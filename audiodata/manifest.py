@@ -64,7 +64,7 @@ def _signal(settings: BuildSettings) -> dict[str, Any]:
 
 def versions(settings: BuildSettings) -> dict[str, str]:
     """Versions of everything that shapes a cache's bytes: this package, its numeric ones, decoders and storage."""
-    found = {"audiodata": audiodata.__version__} | numeric_versions(settings.fft)
+    found = {"audiodata": audiodata.__version__} | numeric_versions(settings.fft, settings.features)
     return dict(sorted((found | {name: importlib.metadata.version(name) for name in PACKAGES}).items()))
 
 

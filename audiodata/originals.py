@@ -98,7 +98,7 @@ class Originals:
         for split, of_split in itertools.groupby(example_ids, self._split):
             yield from example_materials(self.root, map(self.span, of_split), self.settings.of_split(split))
 
-    def features(self, material: Any, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    def features(self, material: Any, names: Iterable[str] | None = None, start_sample: int = 0) -> dict[str, np.ndarray]:
         """Features of a waveform of the cache's rate or of events, with the cache's settings.
 
         Parameters
@@ -106,9 +106,11 @@ class Originals:
         material : float32 [channel, sample] or dict of str to Events
         names : iterable of str, optional
             Default: all that the cache has.
+        start_sample : int
+            Where the example begins inside its clip; it matters to events whose motion is taken out.
         """
         configs = {name: self.settings.features[name] for name in names or self.settings.features}
-        return KINDS[self.kind].features(material, self.settings._replace(features=configs))
+        return KINDS[self.kind].features(material, start_sample, self.settings._replace(features=configs))
 
     def span(self, example_id: str) -> ExampleSpan:
         """Where an example lies; its shard's inputs have been checked."""
@@ -161,7 +163,7 @@ class Originals:
 
     def _explain(self, shard: str) -> None:
         versions = self.cache.manifest["versions"]
-        other = [name for name, version in numeric_versions(self.settings.fft).items() if versions.get(name) != version]
+        other = [name for name, version in numeric_versions(self.settings.fft, self.settings.features).items() if versions.get(name) != version]
         if not other:
             raise CacheError(
                 f"{self.root}: its files are not those that {self.cache.path / shard} was built from (or its code was another); "

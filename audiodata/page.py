@@ -44,5 +44,10 @@ def image(figure: Any, description: str) -> str:
     """A matplotlib figure inside the page."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
-    data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    return f'<p><img alt="{html.escape(description)}" src="data:image/png;base64,{data}"></p>'
+    return embedded(buffer.getvalue(), "png", description)
+
+
+def embedded(data: bytes, kind: str, description: str) -> str:
+    """A picture file ("png", "gif") inside the page."""
+    text = base64.b64encode(data).decode("ascii")
+    return f'<p><img alt="{html.escape(description)}" src="data:image/{kind};base64,{text}"></p>'

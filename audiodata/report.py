@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audiodata import pictures, spatial_report
+from audiodata import event_report, pictures, spatial_report
 from audiodata.datasets import dataset_settings
 from audiodata.errors import CatalogError
+from audiodata.event_report import DEGRADATION, REPEATS
 from audiodata.page import PAGE, image, short, table
 from audiodata.reasons import REASONS
 from audiodata.shards import Cache, open_cache
 from audiodata.spatial_report import COMPARISON, ROBUSTNESS
 from audiodata.timing import samples_to_seconds
 
-EXAMPLES_DRAWN = 4
 METRICS = "metrics.json"
 
 
@@ -31,8 +31,8 @@ def write_report(cache_path: Path, out: Path, run: Path | None = None) -> None:
     out : path
         The HTML file; pictures are inside it.
     run : path, optional
-        A training run's folder: adds its learning curve, confusion matrix, directions and spikes; or a folder that ``models compare`` or
-        ``models robustness`` wrote.
+        A training run's folder: adds its learning curve, confusion matrix, directions, attention and spikes; or a folder that ``models
+        compare``, ``repeat``, ``robustness`` or ``degrade`` wrote.
 
     Raises
     ------
@@ -43,8 +43,8 @@ def write_report(cache_path: Path, out: Path, run: Path | None = None) -> None:
     about = cache.manifest["catalog"]["about"]
     title = about["title"] or cache.manifest["catalog"]["name"]
     sections = [_about(cache), _balance(cache), *([spatial_report.azimuths(cache)] if spatial_report.has_directions(cache) else []), _missing(cache)]
-    sections += [_feature(cache, name) for name in cache.manifest["features"]]
-    sections += _results(Path(run)) if run else []
+    sections += [*(_feature(cache, name) for name in cache.manifest["features"]), event_report.statistics(cache)]
+    sections += _results(cache, Path(run)) if run else []
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(PAGE.format(title=html.escape(title), body="\n".join([*sections, _provenance(cache)])), encoding="utf-8")
 
@@ -85,8 +85,11 @@ def _missing(cache: Cache) -> str:
 
 def _feature(cache: Cache, name: str) -> str:
     layout = cache.manifest["features"][name]
-    shape = " x ".join(f"{size} {axis}" for size, axis in zip(layout["shape"], layout["axes"], strict=True))
+    sizes = zip(layout["shape"], layout["axes"], strict=True)
+    shape = " x ".join(f"any number of {axis}s" if size is None else f"{size} {axis}" for size, axis in sizes)
     heading = f"<h2>{html.escape(name)}</h2><p>{shape}, {layout['dtype']}, {html.escape(layout['unit'])}</p>"
+    if event_report.is_of_events(cache, name):
+        return heading + event_report.feature(cache, name)
     return heading + (spatial_report.correlations(cache) if spatial_report.can_show_lags(cache, name) else _drawn(cache, name))
 
 
@@ -98,7 +101,7 @@ def _drawn(cache: Cache, name: str) -> str:
     if of_pairs and spatial_report.has_directions(cache):
         chosen = spatial_report.of_different_directions(cache.examples)
     else:
-        chosen = cache.examples.sort_values("example_id").drop_duplicates("label").head(EXAMPLES_DRAWN)
+        chosen = event_report.of_different_classes(cache.examples)
     arrays = [cache.read(example_id)[name] for example_id in chosen["example_id"]]
     drawn = image(pictures.feature_examples(arrays, _titles(chosen), layout, seconds), name)
     return ("<p>Channels 0 and 1.</p>" if of_pairs else "") + drawn
@@ -109,19 +112,18 @@ def _titles(examples: pd.DataFrame) -> list[str]:
     return [f"{label}{direction}" for label, direction in zip(examples["label"], directions or [""] * len(examples), strict=True)]
 
 
-def _results(folder: Path) -> list[str]:
+def _results(cache: Cache, folder: Path) -> list[str]:
     """What a folder holds: a run, a comparison of several, curves over noise; a folder without any of them is taken for an unfinished run."""
-    sections = [
-        section(folder)
-        for name, section in ((COMPARISON, spatial_report.comparison), (ROBUSTNESS, spatial_report.robustness))
-        if (folder / name).is_file()
-    ]
-    return sections + ([] if sections and not (folder / METRICS).is_file() else [_run(folder)])
+    known = {COMPARISON: spatial_report.comparison, ROBUSTNESS: spatial_report.robustness}
+    known |= {REPEATS: event_report.repeats, DEGRADATION: event_report.degradation}
+    sections = [section(folder) for name, section in known.items() if (folder / name).is_file()]
+    return sections + ([] if sections and not (folder / METRICS).is_file() else [_run(cache, folder)])
 
 
-def _run(run: Path) -> str:
+def _run(cache: Cache, run: Path) -> str:
     metrics = spatial_report.read_json(run / METRICS)
     facts = [(key, short(metrics[key])) for key in ("network", "split", "accuracy", "chance", "parameters") if metrics.get(key) is not None]
+    facts += event_report.votes(metrics)
     parts = [f"<h2>Training: {html.escape(run.name)}</h2>", table(("", ""), facts)]
     if (run / "curves.csv").is_file():
         parts.append(image(pictures.learning_curve(pd.read_csv(run / "curves.csv")), "learning curve"))
@@ -131,7 +133,7 @@ def _run(run: Path) -> str:
     if (run / "activity.npz").is_file():
         with np.load(run / "activity.npz") as layers:
             parts.append("<h3>Spikes per layer for one example</h3>" + image(pictures.layer_activity(dict(layers)), "spikes"))
-    return "\n".join(parts)
+    return "\n".join([*parts, event_report.attention(cache, run)])
 
 
 def _provenance(cache: Cache) -> str:

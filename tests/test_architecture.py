@@ -13,11 +13,13 @@ DOORS = {"audiodata": {"audiodata"}, "pipelines": {"audiodata", "pipelines"}, "m
 ORDER = [
     "errors", "reasons", "timing", "geometry", "records", "settings", "fingerprint", "compilation", "events",
     "clips", "splits", "datasets", "clip_files", "images",
-    "features", "localization", "ffmpeg", "containers", "decoding", "audio", "cleaning", "event_sources", "sources", "shards", "simulation", "noise_bank", "mixing",
+    "features", "localization", "ffmpeg", "containers", "decoding", "audio", "cleaning", "event_sources", "sources",
+    "shards", "simulation", "noise_bank", "mixing",
     "catalog", "ledger", "inspections", "verdicts",
     "build_settings", "kinds", "layout", "assembly", "planning", "manifest", "noise_list", "originals",
     "download_errors", "resolve", "fetch", "download", "existing", "jobs",
-    "torch_dataset", "pictures", "spatial_pictures", "event_pictures", "page", "spatial_report", "event_report", "report", "doctor", "console", "progress", "__main__",
+    "torch_dataset", "pictures", "spatial_pictures", "event_pictures",
+    "page", "spatial_report", "event_report", "report", "doctor", "console", "progress", "__main__",
 ]
 HEAVY = {"torch", "dask", "librosa", "yt_dlp", "lightning", "matplotlib"}
 

@@ -142,7 +142,7 @@ def test_long_recordings_are_cut_into_windows(root, tmp_path):
 
 
 def test_clips_can_be_cleaned_by_their_duration(root, tmp_path):
-    with pytest.raises(MetadataError, match="no clip is fit for use .*too_short"):
+    with pytest.raises(MetadataError, match=r"no clip is fit for use .*too_short"):
         build.build(one_sense("auditory", clean={"min_duration_s": 2.0}), root, tmp_path / "cache")
 
 

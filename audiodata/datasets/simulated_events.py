@@ -9,8 +9,8 @@ TBioCAS 8 (2014), for the cochlea; the modules named above have the equations.
 Licence: that of the images or sounds.
 Access: put those below the data root, as their own data set wants them.
 
-What is drawn at random for a recording (noise, mismatch) depends on `seed` and the recording's id alone. Group, label and published split
-are those of the image or sound.
+What is drawn at random for a recording (noise) depends on `seed` and the recording's id alone; what differs from pixel to pixel or channel to
+channel belongs to the sensor and its own settings. Group, label and published split are those of the image or sound.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ class SimulatedEventsSettings(Settings):
     retina, cochlea : dict
         Settings of the sensor: `audiodata.events.retina.RetinaConfig` or `audiodata.events.cochlea.CochleaConfig`.
     seed : int
-        Of the sensor's noise and mismatch.
+        Of the sensor's noise.
     """
 
     sensor: Literal["retina", "cochlea"] = "cochlea"

@@ -149,7 +149,7 @@ def cochlea(waveform: np.ndarray, sample_rate: int, config: CochleaConfig, seed:
     bank = _bank(config, frequencies_hz, sample_rate * factor)
     heard = _hear(interpolate(samples, factor), sample_rate * factor, bank, config.refractory_us)
     noise = _noise(config, math.floor(samples.size * MICROSECONDS_PER_SECOND / sample_rate), seed)
-    array = _ordered(np.concatenate([heard, noise[_fits(noise, heard, config.refractory_us)]]))
+    array = _ordered(np.concatenate([heard, noise[_fits(noise, heard, config.refractory_us)]]) if len(noise) else heard)
     if config.polarities == 1:
         array["p"] = 0
     return Events(array, (config.channels, 1, config.polarities))
@@ -198,8 +198,8 @@ def _hear(samples: np.ndarray, sample_rate: int, bank: _Bank, refractory_us: int
         room = int(np.sum(ways)) + channels  # a rounding more each
         t, x, p = np.empty(room, np.int64), np.empty(room, np.int16), np.empty(room, np.int8)
         count = modulate(heard, first, MICROSECONDS_PER_SECOND / sample_rate, refractory_us, modulators, t, x, p)
-        found.append(_events(t[:count], x[:count], p[:count]))
-    return np.concatenate(found)
+        found.append((t[:count], x[:count], p[:count]))
+    return _events(*(np.concatenate(column) for column in zip(*found, strict=True)))
 
 
 def _events(t: np.ndarray, x: np.ndarray, p: np.ndarray) -> np.ndarray:
