@@ -25,7 +25,7 @@ def info(cache: CacheArgument) -> None:
     out.print(f"{cache}: {manifest['catalog']['name']} ({manifest['catalog']['dataset']['name']}), format {manifest['format_version']}")
     out.print(f"fingerprint {manifest['catalog_fingerprint']}")
     out.print(f"{len(manifest['shards'])} shards, {size / 1e6:.1f} MB; classes: {', '.join(manifest['classes'])}")
-    rows = ((name, "x".join("any" if size is None else str(size) for size in entry["shape"]), " x ".join(entry["axes"]), entry["dtype"], entry["unit"])
+    rows = ((name, "x".join(str(size or "any") for size in entry["shape"]), " x ".join(entry["axes"]), entry["dtype"], entry["unit"])
             for kind in ("features", "targets") for name, entry in manifest[kind].items())
     print_table("", ("data", "shape", "axes", "dtype", "unit"), rows)
     print_table("", ("split", "examples", "clips", "groups"),

@@ -162,7 +162,8 @@ TICKS = [(0.2, 1, 5), (1.0, 1, 1), (0.1, 1, 10), (0.7, 7, 10), (12.5, 25, 2), (0
 @pytest.mark.parametrize("address_bytes", [2, 4])
 def test_ticks_are_rounded_down_exactly(put, tick_us, numerator, denominator, address_bytes):
     rng = np.random.default_rng(0)
-    stamps = np.unique(np.concatenate([np.arange(1000), rng.integers(0, 1 << 32, 1000), 2 ** np.arange(32), (1 << 32) - np.arange(1, 9)]))
+    close = 4_000_000_000 + np.arange(8)  # times 999.9999: nearer to a whole number than float64 can tell
+    stamps = np.unique(np.concatenate([np.arange(1000), rng.integers(0, 1 << 32, 1000), 2 ** np.arange(32), close, (1 << 32) - np.arange(1, 9)]))
     array = read_events(put(headerless_bytes(np.zeros(len(stamps), int), stamps, address_bytes)), cochlea(address_bytes, tick_us)).array
     assert array["t"].tolist() == [int(stamp) * numerator // denominator for stamp in stamps]
 

@@ -1,6 +1,7 @@
-"""The same waveform gives the same bytes on any processor and in any thread, and imports stay light."""
+"""The same waveform, or the same events, give the same bytes on any processor and in any thread, and imports stay light."""
 
 import hashlib
+import importlib.util
 import os
 import platform
 import subprocess
@@ -12,7 +13,8 @@ import numba
 import numpy as np
 import pytest
 
-from audiodata.features import extract, kernels
+from audiodata.events.record import make_events
+from audiodata.features import FEATURES, extract, extract_events, kernels
 from audiodata.features.differences import LevelDifferenceConfig, PhaseDifferenceConfig
 from audiodata.features.spatial import GccPhatConfig
 from audiodata.features.spectral import LogMelConfig, MfccConfig
@@ -36,9 +38,24 @@ def made(seed=0):
     return np.round(samples * 2**20).astype(np.float32) / np.float32(2**20)
 
 
+def made_events():
+    """What a camera and a cochlea might give."""
+    rng = np.random.default_rng(0)
+    t, x, y, p = (np.sort(rng.integers(0, end, 20_000)) if end > 128 else rng.integers(0, end, 20_000) for end in (500_000, 128, 128, 2))
+    return {"visual": make_events(t, x, y, p, (128, 128, 2)), "auditory": make_events(t, x // 2, None, p, (64, 1, 2))}
+
+
+def event_configs():
+    """Every feature of events, with all steps before it; those of an extra where it is installed."""
+    steps = {"visual": {"remove_harmonics": True, "stabilise": "mnist_dvs", "denoise_us": 3000, "size": 28}, "auditory": {"denoise_us": 500}}
+    known = {name: feature for name, feature in FEATURES.items() if feature.source in steps}
+    found = {name: feature for name, feature in known.items() if all(map(importlib.util.find_spec, feature.packages))}
+    return {name: feature.config(**steps[feature.source]) for name, feature in found.items()}
+
+
 def digest():
     """SHA-256 of the features' bytes."""
-    found = extract(made(), 16000, CONFIGS)
+    found = extract(made(), 16000, CONFIGS) | extract_events(made_events(), event_configs(), window_s=0.5)
     found["finer"] = extract(made(), 16000, {"gcc_phat": GccPhatConfig(window_length=401, interpolation=4)})["gcc_phat"]
     return hashlib.sha256(b"".join(found[name].tobytes() for name in sorted(found))).hexdigest()
 
