@@ -12,13 +12,16 @@ from torch import nn
 from audiodata.settings import Settings
 from audiodata.shards import Cache
 from models import spikslcnet
+from models.a_network import ANetwork, ANetworkConfig
 from models.csnn import CNN, CSNN, CnnConfig, CsnnConfig
 from models.feedforward import MLP, FeedforwardConfig, FeedforwardSNN, MlpConfig
 from models.gcc_phat_cnn import GccPhatCnn, GccPhatCnnConfig
 from models.mtpc_csnn import MtpcCsnn, MtpcCsnnConfig
+from models.multimodal import Multimodal, MultimodalConfig, MultimodalFc, MultimodalFcConfig
 from models.sloclas_slcnet import SloclasSlcnet, SloclasSlcnetConfig
 from models.spikslcnet import SLCNet, SlcNetConfig, SpikSLCNet, SpikSlcNetConfig
 from models.srp_phat import ArgmaxConfig, GccArgmax, SrpPhat, SrpPhatConfig
+from models.v_network import VNetwork, VNetworkConfig
 from models.views import array_settings, detector_settings
 
 
@@ -32,7 +35,8 @@ class Model(NamedTuple):
     build : callable
         ``(config, shape, classes) -> Module`` for features of that shape, or of those shapes by name.
     task : str
-        What it is trained for: "classification" (one feature, an `Output`) or "localization" (features by name, a `Located`).
+        What it is trained for: "classification" (one feature, an `Output`), "localization" (features by name, a `Located`) or "voting" (frames
+        of events by name, a `Votes`).
     kind : str
         Whether it spikes ("SNN"), learns without spikes ("ANN") or learns nothing ("classical").
     summary : str
@@ -42,7 +46,7 @@ class Model(NamedTuple):
     twin : str
         The network with the same weights and without spikes; empty for a network that does not spike.
     features : tuple of str or tuple
-        What a localizing network takes; of several in a tuple the first that a cache has.
+        What a localizing or voting network takes; of several in a tuple the first that a cache has.
     trained : bool
         Whether there is anything to train.
     from_cache : callable, optional
@@ -51,7 +55,7 @@ class Model(NamedTuple):
 
     config: type[Settings]
     build: Callable[..., nn.Module]
-    task: Literal["classification", "localization"]
+    task: Literal["classification", "localization", "voting"]
     kind: Literal["SNN", "ANN", "classical"]
     summary: str
     page: str
@@ -69,6 +73,7 @@ class Preset(NamedTuple):
 
 
 CSNN_PAGE, FEEDFORWARD_PAGE, SPIKSLCNET_PAGE = "models.train_csnn", "models.train_feedforward", "models.train_spikslcnet"
+MULTIMODAL_PAGE = "models.train_multimodal"
 
 MODELS: dict[str, Model] = {
     "csnn": Model(
@@ -106,6 +111,22 @@ MODELS: dict[str, Model] = {
     "gcc_argmax": Model(
         ArgmaxConfig, GccArgmax, "localization", "classical", "least squares on the peaks' lags; directions only", SPIKSLCNET_PAGE,
         features=("gcc_phat",), trained=False, from_cache=array_settings,
+    ),
+    "v_network": Model(
+        VNetworkConfig, VNetwork, "voting", "SNN", "convolutions on what an event camera sees (Liu et al. 2022)", MULTIMODAL_PAGE,
+        features=("visual_frames",),
+    ),
+    "a_network": Model(
+        ANetworkConfig, ANetwork, "voting", "SNN", "recurrent layers on what a silicon cochlea hears (Liu et al. 2022)", MULTIMODAL_PAGE,
+        features=("auditory_frames",),
+    ),
+    "multimodal": Model(
+        MultimodalConfig, Multimodal, "voting", "SNN", "v_network and a_network, weighed by attention (Liu et al. 2022)", MULTIMODAL_PAGE,
+        features=("visual_frames", "auditory_frames"),
+    ),
+    "multimodal_fc": Model(
+        MultimodalFcConfig, MultimodalFc, "voting", "SNN", "v_network and a_network, fused by dense layers", MULTIMODAL_PAGE,
+        features=("visual_frames", "auditory_frames"),
     ),
 }  # fmt: skip
 

@@ -1,8 +1,8 @@
-"""The door to the networks: list, train, evaluate."""
+"""The door to the networks: list, train, evaluate, compare, repeat, robustness, degrade."""
 
 import importlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -83,6 +83,29 @@ def compare(
     out.print(f"{comparing.markdown(found)}see {folder / comparing.TABLE}")
 
 
+@app.command()
+def repeat(
+    names: Annotated[list[str], typer.Argument(help="Networks or presets that `list` shows.")],
+    cache: CachePath,
+    folder: Annotated[Path, typer.Option("--out", help="Folder with a run for each network and seed, the table and the curves.")],
+    seeds: Annotated[int, typer.Option(min=1, help="How many.")] = 5,
+    seed: Annotated[int | None, typer.Option(min=0, help="The first of them.")] = None,
+    epochs: Epochs = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the runs in --out; what has ended is measured again, not trained.")] = False,
+    changes: Changes = None,
+) -> None:
+    """Train networks with several seeds on one cache: mean, standard deviation and best of each, and curves.
+
+    A setting goes to those of the networks that know it.
+    """
+    repeating = importlib.import_module("models.repeat")
+    try:
+        found = repeating.repeat(names, cache, folder, _given(changes, epochs, seed), seeds, resume=resume)
+    except KeyboardInterrupt:
+        raise typer.Exit(_interrupted(folder)) from None
+    out.print(f"{repeating.markdown(found)}see {folder / repeating.REPEATS}")
+
+
 def _given(changes: list[str] | None, epochs: int | None, seed: int | None) -> dict[str, Any]:
     choices = importlib.import_module("models.choices")
     return choices.parse_changes(changes or []) | {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
@@ -132,6 +155,29 @@ def robustness(
     found = measuring.measure_robustness(runs, cache, data, noise, snr, split, limit, **settings)
     measuring.write_result(folder, found)
     print_table(f"{noise} noise, {found['examples']} examples of {split}", measuring.table_columns(found), measuring.table_rows(found))
+    out.print(f"see {folder / measuring.PICTURE}")
+
+
+@app.command()
+def degrade(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders that `train`, `compare` or `repeat` wrote.")],
+    cache: CachePath,
+    data: Annotated[Path, typer.Option(help="The data root that the cache was built from.")],
+    sense: Annotated[Literal["visual", "auditory"], typer.Option(help="Whose events are degraded.")],
+    how: Annotated[Literal["drop", "noise", "jitter", "silence"], typer.Option(help="Events lost, noise events added, times shaken, no events.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for degradation.json and degradation.png.")],
+    amount: Annotated[
+        list[float] | None, typer.Option(help="Share to drop, noise events per second and address, or deviation of the times in us; several times.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="One of the cache's splits.")] = "test",
+    limit: Annotated[int | None, typer.Option(min=1, help="So many examples at most.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn at random.")] = 0,
+) -> None:
+    """Measure trained networks with the events of one sense degraded."""
+    measuring = importlib.import_module("models.degrade")
+    found = measuring.measure_degradation(runs, cache, data, sense, how, amount or (), split, limit, seed)
+    measuring.write_result(folder, found)
+    print_table(f"{sense} events, {found['examples']} examples of {split}", measuring.table_columns(found), measuring.table_rows(found))
     out.print(f"see {folder / measuring.PICTURE}")
 
 

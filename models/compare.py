@@ -39,9 +39,8 @@ def compare(names: Sequence[str], cache: Path, folder: Path, given: dict[str, An
     AudioDataError
         An unknown name, a setting that none of them knows, or what training raises.
     """
-    choices = [choose(name) for name in dict.fromkeys(names)]
-    check_known(given, list(dict.fromkeys(key for choice in choices for key in choice.known)))
-    chosen = [(choice, *settings_for(choice, _meant_for(choice, given), cache)) for choice in choices]
+    choices = choose_all(names, given)
+    chosen = [(choice, *settings_for(choice, meant_for(choice, given), cache)) for choice in choices]
     rows = []
     for choice, settings, training in chosen:
         page = importlib.import_module(MODELS[choice.network].page)
@@ -54,7 +53,21 @@ def compare(names: Sequence[str], cache: Path, folder: Path, given: dict[str, An
     return found
 
 
-def _meant_for(choice: Choice, given: dict[str, Any]) -> dict[str, Any]:
+def choose_all(names: Sequence[str], given: dict[str, Any]) -> list[Choice]:
+    """Find networks and presets by their names, each once.
+
+    Raises
+    ------
+    AudioDataError
+        An unknown name, or a setting that none of them knows.
+    """
+    choices = [choose(name) for name in dict.fromkeys(names)]
+    check_known(given, list(dict.fromkeys(key for choice in choices for key in choice.known)))
+    return choices
+
+
+def meant_for(choice: Choice, given: dict[str, Any]) -> dict[str, Any]:
+    """Those of some settings that a network or its training knows."""
     return {key: value for key, value in given.items() if key in choice.known}
 
 
@@ -94,26 +107,35 @@ def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
 def _cells(row: dict[str, Any], tolerances: Sequence[str]) -> list[str]:
     within = row["doa_accuracy"] or {}
     shares = [*(within.get(tolerance) for tolerance in tolerances), row["accuracy"]]
-    directions = [_shown(row["doa_mae_deg"], "{:.2f}")] if tolerances else []
-    counts = [_shown(row[name], "{:,.0f}") for name in ("parameters", "synaptic_operations", "macs")]
-    percents = [_shown(share if share is None else 100 * share, "{:.2f}") for share in shares]
-    return [row["method"], row["type"], _shown(row["time_steps"], "{}"), *directions, *percents, *counts]
+    directions = [shown(row["doa_mae_deg"], "{:.2f}")] if tolerances else []
+    counts = [shown(row[name], "{:,.0f}") for name in ("parameters", "synaptic_operations", "macs")]
+    percents = [shown(share if share is None else 100 * share, "{:.2f}") for share in shares]
+    return [row["method"], row["type"], shown(row["time_steps"], "{}"), *directions, *percents, *counts]
 
 
-def _shown(value: float | None, form: str) -> str:
+def shown(value: float | None, form: str) -> str:
+    """Figure as text; a dash where there is none."""
     return "-" if value is None else form.format(value)
 
 
 def markdown(found: dict[str, Any]) -> str:
     """Table as text that reads well as it stands, with what it was measured on."""
-    columns, cells = table(found["rows"])
+    about = f"Measured on {measured_on(found)}; operations per example."
+    return "\n".join([about, "", *markdown_table(*table(found["rows"]), WORDS), ""])
+
+
+def measured_on(found: dict[str, Any]) -> str:
+    """Words for ``split`` and ``cache`` of a result."""
+    return f"the split `{found['split']}` of the cache `{found['cache']['catalog']}` ({found['cache']['catalog_fingerprint'][:12]})"
+
+
+def markdown_table(columns: Sequence[str], cells: Sequence[Sequence[str]], words: int) -> list[str]:
+    """Lines of a table whose columns stand below each other: the first `words` to the left, all others to the right."""
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
-    rule = ["-" * width if place < WORDS else f"{'-' * (width - 1)}:" for place, width in enumerate(widths)]
-    name, fingerprint = found["cache"]["catalog"], found["cache"]["catalog_fingerprint"][:12]
-    about = f"Measured on the split `{found['split']}` of the cache `{name}` ({fingerprint}); operations per example."
-    return "\n".join([about, "", *(_line(line, widths) for line in (columns, rule, *cells)), ""])
+    rule = ["-" * width if place < words else f"{'-' * (width - 1)}:" for place, width in enumerate(widths)]
+    return [_line(line, widths, words) for line in (columns, rule, *cells)]
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    padded = [cell.ljust(width) if place < WORDS else cell.rjust(width) for place, (cell, width) in enumerate(zip(cells, widths, strict=True))]
+def _line(cells: Sequence[str], widths: Sequence[int], words: int) -> str:
+    padded = [cell.ljust(width) if place < words else cell.rjust(width) for place, (cell, width) in enumerate(zip(cells, widths, strict=True))]
     return f"| {' | '.join(padded)} |"

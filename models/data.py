@@ -1,7 +1,6 @@
 """From a cache to batches: in which order, augmented how, and over which values the features range."""
 
 import copy
-import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -14,17 +13,17 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from audiodata.errors import CacheError
 from audiodata.torch_dataset import ShardDataset
 from models.augment import Augmentation, AugmentConfig, change_gain_log_mel, change_gain_mfcc
+from models.event_augment import EventAugmentation
 from models.seeds import derived_generator
-from models.training_config import ClassificationTraining, TrainingConfig
-from models.views import Features, Source, View
+from models.training_config import ClassificationTraining, TrainingConfig, VotingTraining
+from models.views import Features, Source, View, each_of
 
 # A split whose features are smaller than this is read once and held in memory.
 HELD_BYTES = 2 * 2**30
-FLOAT_BYTES = 4
 # Ranges are measured on so many examples at most, evenly spaced over the training split.
 MEASURED_EXAMPLES = 1024
 
-Augment = Callable[[Tensor, Generator], Tensor]
+Augment = Callable[[Features, Generator], Features]
 
 
 class Batch(NamedTuple):
@@ -33,7 +32,7 @@ class Batch(NamedTuple):
     Attributes
     ----------
     features : Tensor [B, channel, band, frame] or dict of str to Tensor
-        The one feature that the network takes, or several by name.
+        The one feature that the network takes, or several by name; frames of events ``[B, time, ...]``. All float32.
     targets : dict of str to Tensor [B]
         ``label`` (int64 class index, -1 for none) and whatever else the cache holds.
     """
@@ -76,7 +75,7 @@ class Examples(Dataset):
     seed : int
         The run's.
     augment : callable, optional
-        ``(features [channel, band, frame], generator) -> features``; for a network that takes one feature.
+        ``(features of one example, generator) -> features``, by name where the network takes them by name.
 
     Raises
     ------
@@ -107,8 +106,8 @@ class Examples(Dataset):
         if self.augment is None:
             return batch
         generators = (derived_generator(self.seed, "augment", *key) for key in keys)
-        changed = [self.augment(features, generator) for features, generator in zip(batch.features, generators, strict=True)]
-        return Batch(torch.stack(changed), batch.targets)
+        changed = [self.augment(features, generator) for features, generator in zip(each_of(batch.features), generators, strict=True)]
+        return Batch(default_collate(changed), batch.targets)
 
     def augmented(self, augment: Augment | None) -> "Examples":
         """Return the same examples, not read again, with random changes."""
@@ -122,11 +121,12 @@ class Examples(Dataset):
         return Batch(self.source.given(features), targets)
 
     def tables(self, positions: Sequence[int]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Read the features ``[example, channel, band, frame]`` and the targets of several examples, both by name."""
+        """Read the features, turned but not yet float32, and the targets of several examples, both by name."""
         if self._held is None:
             return self._read(positions)
         chosen = torch.as_tensor(positions)
-        return tuple({name: values[chosen] for name, values in held.items()} for held in self._held)
+        # for bytes several times as fast as values[chosen]
+        return tuple({name: values.index_select(0, chosen) for name, values in held.items()} for held in self._held)
 
     def example_id(self, position: int) -> str:
         """Id of one example in the cache."""
@@ -148,7 +148,7 @@ class Examples(Dataset):
         return labelled | located
 
     def _bytes(self) -> int:
-        return len(self.rows) * sum(FLOAT_BYTES * math.prod(view.shape) for view in self.source.views.values())
+        return len(self.rows) * sum(view.example_bytes for view in self.source.views.values())
 
     def _read(self, positions: Sequence[int]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         values = default_collate(self._dataset.__getitems__(self.rows[list(positions)].tolist()))
@@ -221,6 +221,8 @@ def measure_ranges(examples: Examples, cut_share: float, names: Collection[str] 
     dict of str to Ranges
         By feature; see `range_of`.
     """
+    if names is not None and not names:
+        return {}
     count = min(len(examples), MEASURED_EXAMPLES)
     positions = np.linspace(0, len(examples) - 1, count).round().astype(int)
     features, _ = examples.tables(positions.tolist())
@@ -291,10 +293,17 @@ def load_data(source: Source, config: TrainingConfig, scaled: Collection[str] | 
     """
     plain = Examples(source, "train", seed=config.seed)
     ranges = measure_ranges(plain, config.cut_share, scaled)
-    train = plain.augmented(make_augmentation(config.augment, source, ranges)) if isinstance(config, ClassificationTraining) else plain
+    train = plain.augmented(augmentation_of(config, source, ranges))
     val = Examples(source, "val", seed=config.seed) if source.examples_in("val") else None
     batches = partial(make_loader, batch_size=config.batch_size, workers=config.workers)
     return Data(source, batches(train, shuffle=True), batches(val) if val else None, ranges)
+
+
+def augmentation_of(config: TrainingConfig, source: Source, ranges: dict[str, Ranges]) -> Augment | None:
+    """Return the random changes that the settings of a training ask for; raises as `make_augmentation`."""
+    if isinstance(config, ClassificationTraining):
+        return make_augmentation(config.augment, source, ranges)
+    return EventAugmentation(config.augment) if isinstance(config, VotingTraining) and config.augment.any else None
 
 
 def make_augmentation(config: AugmentConfig, source: Source, ranges: dict[str, Ranges]) -> Augmentation | None:

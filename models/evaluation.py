@@ -1,4 +1,4 @@
-"""Measure a finished run on one split of a cache: ``metrics.json``, ``predictions.csv`` and ``activity.npz``."""
+"""Measure a finished run on one split of a cache: ``metrics.json``, ``predictions.csv``, ``activity.npz`` and ``attention.npz``."""
 
 import importlib
 from collections.abc import Iterable
@@ -12,17 +12,23 @@ from torch import Generator, nn
 
 from audiodata.errors import AudioDataError, CacheError
 from audiodata.settings import Settings, validated
-from audiodata.shards import replacing
-from models import MODELS
+from audiodata.shards import Cache, open_cache, replacing
+from models import MODELS, Model
 from models.classification import Classification, ClassificationTally
 from models.data import Batch, Examples, Ranges, make_loader
 from models.localization import Localization, LocalizationTally
 from models.metrics import Meter, cost_summary, record_spikes
-from models.runs import ACTIVITY, METRICS, PREDICTIONS, RunRecord, load_weights, read_record, write_json
+from models.runs import ACTIVITY, ATTENTION, METRICS, PREDICTIONS, RunRecord, load_weights, read_record, write_json
 from models.seeds import derived_generator, derived_seed
-from models.views import Source, moved, open_located_source, open_source
+from models.views import PREFERRED, Source, has_time_steps, moved, open_event_source, open_located_source, open_source
+from models.votes import SENSES
+from models.voting import Voting, VotingTally
 
-TASKS: dict[str, type[Classification] | type[Localization]] = {"classification": Classification, "localization": Localization}
+AnyTask = Classification | Localization | Voting
+AnyTally = ClassificationTally | LocalizationTally | VotingTally
+TASKS: dict[str, type[AnyTask]] = {"classification": Classification, "localization": Localization, "voting": Voting}
+# Of so many examples of each class the attention is kept.
+ATTENDED_PER_CLASS = 3
 
 
 class Measured(NamedTuple):
@@ -30,13 +36,13 @@ class Measured(NamedTuple):
 
     Attributes
     ----------
-    tally : ClassificationTally or LocalizationTally
+    tally : ClassificationTally, LocalizationTally or VotingTally
         Truth and answers: ``examples``, ``summary()`` and ``predictions()``.
     meter : Meter
         Spikes and operations of all examples together.
     """
 
-    tally: ClassificationTally | LocalizationTally
+    tally: AnyTally
     meter: Meter
 
 
@@ -46,7 +52,8 @@ def evaluate_run(run: Path, cache: Path, split: str = "test", *, fold: bool = Fa
     Parameters
     ----------
     run : Path
-        What a training wrote; ``metrics.json``, ``predictions.csv`` and, for a spiking network, ``activity.npz`` are written there.
+        What a training wrote; ``metrics.json``, ``predictions.csv`` and, for a spiking network, ``activity.npz`` are written there, and
+        ``attention.npz`` for one that weighs its senses.
     cache : Path
         With the classes and the features that the network was trained on.
     split : str
@@ -76,12 +83,12 @@ def evaluate_run(run: Path, cache: Path, split: str = "test", *, fold: bool = Fa
     _write_predictions(run / PREDICTIONS, examples, found)
     if network.spiking_layers():
         _write_activity(run / ACTIVITY, network, examples, settings["seed"])
+    if metrics.get("attention"):
+        _write_attention(run / ATTENTION, network, examples, found.tally, settings["seed"])
     return metrics
 
 
-def measure(
-    network: nn.Module, batches: Iterable[Batch], task: Classification | Localization, classes: tuple[str, ...], generator: Generator
-) -> Measured:
+def measure(network: nn.Module, batches: Iterable[Batch], task: AnyTask, classes: tuple[str, ...], generator: Generator) -> Measured:
     """Run a network over some examples, from a cache or from anywhere else.
 
     Parameters
@@ -89,7 +96,7 @@ def measure(
     network : Module
         Is put in evaluation mode.
     batches : iterable of Batch
-    task : Classification or Localization
+    task : Classification, Localization or Voting
     classes : tuple of str
         Their names.
     generator : Generator
@@ -138,7 +145,7 @@ def folded(network: nn.Module, name: str) -> nn.Module:
     return network.fold()
 
 
-def task_of(record: RunRecord, network: nn.Module) -> Classification | Localization:
+def task_of(record: RunRecord, network: nn.Module) -> AnyTask:
     """Task that a run's network was trained for, with its settings."""
     training = validated(training_of(record.network), record.training_settings, f"the run of {record.network}")
     return TASKS[MODELS[record.network].task].of(training, network)
@@ -158,7 +165,33 @@ def open_for(name: str, cache: Path, training: dict[str, Any]) -> Source:
         The cache lacks what the network needs.
     """
     model = MODELS[name]
+    _check_kind(name, open_cache(cache))
+    if model.task == "voting":
+        return open_event_source(cache, model.features)
     return open_located_source(cache, model.features) if model.task == "localization" else open_source(cache, training["feature"])
+
+
+def _check_kind(name: str, cache: Cache) -> None:
+    """Raise `CacheError` where a network that takes no frames of events is given nothing else, or one that takes them is given none."""
+    model = MODELS[name]
+    events = any(has_time_steps(layout) for layout in cache.features.values())
+    if (model.task == "voting" and not events) or (model.task != "voting" and events and not _takes(model, cache)):
+        takers = ", ".join(other for other, model in MODELS.items() if _takes(model, cache)) or "none"
+        wanted = " and ".join(" or ".join(names) for names in _wanted(model))
+        raise CacheError(
+            f"{cache.path}: has the features {', '.join(cache.features)}; `{name}` takes {wanted}; networks that take what there is: {takers}"
+        )
+
+
+def _wanted(model: Model) -> list[tuple[str, ...]]:
+    if model.task == "classification":
+        return [PREFERRED]
+    return [(each,) if isinstance(each, str) else each for each in model.features]
+
+
+def _takes(model: Model, cache: Cache) -> bool:
+    found = all(any(name in cache.features for name in names) for names in _wanted(model))
+    return found and (model.task != "localization" or "azimuth_deg" in cache.targets)
 
 
 def check_fits(record: RunRecord, source: Source) -> None:
@@ -225,7 +258,7 @@ def _about(record: RunRecord, source: Source, split: str, fold: bool) -> dict[st
         "feature": list(source.views) if source.by_name else source.feature,
         "shape": source.shape,
         "seed": training["seed"],
-        "time_steps": network.get("time_steps"),
+        "time_steps": network.get("time_steps") or source.time_steps,
         "encoding": network.get("encoding"),
         "decode": training.get("decode"),
         "folded": fold,
@@ -244,3 +277,21 @@ def _write_activity(path: Path, network: nn.Module, examples: Examples, seed: in
     layers = record_spikes(network, examples.read([0]).features, derived_generator(seed, "evaluate"))
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **layers)
+
+
+def _write_attention(path: Path, network: nn.Module, examples: Examples, tally: VotingTally, seed: int) -> None:
+    """Keep the weights of the senses over time for the first examples of each class, in the order of the split."""
+    label, predicted = (tally.indices(name).numpy() for name in ("label", "predicted_label"))
+    positions = np.sort(np.concatenate([np.flatnonzero(label == number)[:ATTENDED_PER_CLASS] for number in range(len(tally.classes))]))
+    with torch.no_grad():
+        output = network(examples.read(positions.tolist()).features, derived_generator(seed, "evaluate"))
+    names = np.array(tally.classes)
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            weights=output.attention.transpose(0, 1).numpy(),  # [example, T, sense]
+            senses=np.array(SENSES),
+            label=names[label[positions]],
+            predicted=names[predicted[positions]],
+            example_id=np.array([examples.example_id(position) for position in positions]),
+        )

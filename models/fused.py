@@ -102,10 +102,10 @@ class _TorchNeuron(torch.autograd.Function):
         h = current.new_empty((steps, *state.shape))
         for t in range(steps):
             before = h[t - 1] if t else state
-            h[t] = _next_membrane(before, current if time_steps is not None else current[t], dynamics)
+            h[t] = next_membrane(before, current if time_steps is not None else current[t], dynamics)
         ctx.save_for_backward(h, state)
         ctx.options = dynamics, time_steps, keep
-        return _fired(h, dynamics), h[steps - keep :].clone()
+        return spikes_of(h, dynamics), h[steps - keep :].clone()
 
     @staticmethod
     @once_differentiable
@@ -114,29 +114,31 @@ class _TorchNeuron(torch.autograd.Function):
         dynamics, time_steps, keep = ctx.options
         carry = spike_grad * dynamics.surrogate.gradient(h - dynamics.threshold)
         carry[len(h) - keep :] += membrane_grad
-        transition = _transition(h, dynamics)
+        back = transition(h, dynamics)
         for t in range(len(h) - 2, -1, -1):
-            carry[t].addcmul_(transition[t], carry[t + 1])
-        state_grad = _transition(state, dynamics) * carry[0]
+            carry[t].addcmul_(back[t], carry[t + 1])
+        state_grad = transition(state, dynamics) * carry[0]
         gain = derivatives(dynamics)["gain"]
         return gain * (carry if time_steps is None else carry.sum(0)), state_grad, None, None, None
 
 
-def _fired(h: Tensor, dynamics: Dynamics) -> Tensor:
+def spikes_of(h: Tensor, dynamics: Dynamics) -> Tensor:
+    """Spikes (0 or 1) of membrane potentials `h`; same shape, without a gradient."""
     return (h > dynamics.threshold if dynamics.strict else h >= dynamics.threshold).to(h.dtype)
 
 
-def _next_membrane(h: Tensor, current: Tensor, dynamics: Dynamics) -> Tensor:
-    fired = _fired(h, dynamics)
+def next_membrane(h: Tensor, current: Tensor, dynamics: Dynamics) -> Tensor:
+    """Potentials of the step after `h`, without a gradient; same shape."""
+    fired = spikes_of(h, dynamics)
     if dynamics.reset == "subtract" and dynamics.reset_at == "next_step":
         return leak(h, current, dynamics, dynamics.decay) - fired * dynamics.threshold
     return leak(after_reset(h, fired, dynamics, dynamics.threshold), current, dynamics, dynamics.decay)
 
 
-def _transition(h: Tensor, dynamics: Dynamics) -> Tensor:
+def transition(h: Tensor, dynamics: Dynamics) -> Tensor:
     """Value of dh[t+1]/dh[t], A in `models.lif_kernels`."""
     k = derivatives(dynamics)
-    kept = k["keep"] * (1 - _fired(h, dynamics)) if dynamics.reset == "zero" else k["keep"]
+    kept = k["keep"] * (1 - spikes_of(h, dynamics)) if dynamics.reset == "zero" else k["keep"]
     if dynamics.detach_reset or dynamics.reset == "none":
         return kept + torch.zeros_like(h)
     gradient = dynamics.surrogate.gradient(h - dynamics.threshold)

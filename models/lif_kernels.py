@@ -101,7 +101,7 @@ def _step_tau_input(before, current, h, k):
 
 
 @_compiled
-def _step(before, current, h, k):
+def step(before, current, h, k):
     """Fill `h` with the potentials of the step after `before`."""
     if k.leak == FACTOR:
         _step_factor(before, current, h, k)
@@ -145,7 +145,7 @@ def _sigmoid(h, g, k):
 
 
 @_compiled
-def _surrogate(h, g, k):
+def surrogate(h, g, k):
     """Fill `g` with the surrogate's gradient at h - v_th; the formulas of `models.surrogate`."""
     one, zero, half, scale = h.dtype.type(1), h.dtype.type(0), h.dtype.type(0.5), k.scale
     if k.surrogate == ARCTAN:
@@ -168,7 +168,7 @@ def _surrogate(h, g, k):
 
 
 @_compiled
-def _step_back(h, g, spike_grad, carry, out, k, gain):
+def step_back(h, g, spike_grad, carry, out, k, gain):
     """Turn dL/dh[t+1] in `carry` into dL/dh[t]; `out` gets `gain` times that."""
     zero = h.dtype.type(0)
     for i in range(h.size):
@@ -186,7 +186,8 @@ def _copy(row, out):
 
 
 @_compiled
-def _clear(out):
+def clear(out):
+    """Set every number of a row to 0."""
     for i in range(out.size):
         out[i] = 0
 
@@ -225,7 +226,7 @@ def forward(current, state, spikes, membranes, k, start, stop, block):
         _copy(state[low:high], scratch[0, :n])
         for t in range(steps):
             h = scratch[(t + 1) % 2, :n]
-            _step(scratch[t % 2, :n], current[min(t, rows - 1), low:high], h, k)
+            step(scratch[t % 2, :n], current[min(t, rows - 1), low:high], h, k)
             _fire(h, spikes[t, low:high], k)
             if t >= first_kept:
                 _copy(h, membranes[t - first_kept, low:high])
@@ -263,18 +264,18 @@ def backward(current, state, spike_grad, membrane_grad, current_grad, state_grad
         g, carry, spare = scratch[0, :n], scratch[1, :n], scratch[2, :n]
         _copy(state[low:high], membranes[0, :n])
         for t in range(steps):
-            _step(membranes[t, :n], current[min(t, rows - 1), low:high], membranes[t + 1, :n], k)
-        _clear(carry)
-        _clear(current_grad[0, low:high])
+            step(membranes[t, :n], current[min(t, rows - 1), low:high], membranes[t + 1, :n], k)
+        clear(carry)
+        clear(current_grad[0, low:high])
         for t in range(steps - 1, -1, -1):
             h, out = membranes[t + 1, :n], spare if summed else current_grad[t, low:high]
-            _surrogate(h, g, k)
-            _step_back(h, g, spike_grad[t, low:high], carry, out, k, k.gain)
+            surrogate(h, g, k)
+            step_back(h, g, spike_grad[t, low:high], carry, out, k, k.gain)
             if t >= first_kept:
                 _add(carry, membrane_grad[t - first_kept, low:high], one)
                 _add(out, membrane_grad[t - first_kept, low:high], k.gain)
             if summed:
                 _add(current_grad[0, low:high], spare, one)
-        _clear(spare)
-        _surrogate(membranes[0, :n], g, k)
-        _step_back(membranes[0, :n], g, spare, carry, state_grad[low:high], k, one)
+        clear(spare)
+        surrogate(membranes[0, :n], g, k)
+        step_back(membranes[0, :n], g, spare, carry, state_grad[low:high], k, one)

@@ -7,6 +7,7 @@ curves.csv            loss and scores of each epoch
 metrics.json          what `evaluate` measured
 predictions.csv       truth and answer for each example that it measured
 activity.npz          spikes of every layer for one example
+attention.npz         weights of the senses over time for the first examples of each class, of a network that weighs them
 timing.json           how long it took
 tensorboard/          the curves as TensorBoard reads them
 """
@@ -27,7 +28,7 @@ from models.views import Shapes
 FORMAT = "audiodata-run"
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, METRICS, TIMING, ACTIVITY = "config.json", "weights.safetensors", "metrics.json", "timing.json", "activity.npz"
-PREDICTIONS = "predictions.csv"
+PREDICTIONS, ATTENTION = "predictions.csv", "attention.npz"
 CHECKPOINTS, LAST_CHECKPOINT, BEST_CHECKPOINT = "checkpoints", "last.ckpt", "best.ckpt"
 
 # Settings that may differ when a run goes on: they change how long it runs or where, not what an epoch does.
@@ -43,7 +44,7 @@ class RunRecord(NamedTuple):
         A key of `models.MODELS`.
     network_settings, training_settings : dict
     shape : tuple of int or dict
-        ``(channel, band, frame)`` of the features, by name where the network takes several.
+        ``(channel, band, frame)`` of the features, ``(time, ...)`` of events; by name where the network takes several.
     classes : tuple of str
     cache : dict
         ``catalog`` (name) and ``catalog_fingerprint``.

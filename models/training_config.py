@@ -6,6 +6,7 @@ from pydantic import Field
 
 from audiodata.settings import Settings
 from models.augment import AugmentConfig
+from models.event_augment import EventAugmentConfig
 
 
 class TrainingConfig(Settings):
@@ -84,6 +85,25 @@ class LocalizationTraining(TrainingConfig):
     sigma_deg: float = Field(default=5.0, gt=0.0)
     tolerance_deg: tuple[float, ...] = Field(default=(2.5, 5.0), min_length=1)
     monitor: Literal["val_loss", "val_mae", "val_doa_accuracy", "val_accuracy"] = "val_loss"
+
+
+class VotingTraining(TrainingConfig):
+    """Training of a network that votes over time on recordings of events (Liu et al. 2022, sections 2.4 and 3.2).
+
+    ``answer_weight``, ``visual_weight``, ``auditory_weight``: of the losses of the network's own votes and of those of its sub-networks (L_m,
+    L_v and L_a of Eq. 6). ``monitor``: what decides which epoch is the best (measured on the val split; a cache without one keeps the last
+    epoch). ``augment``: random changes of the training examples, none in the paper. ``cut_share`` has no meaning for events. The paper names
+    neither optimizer, nor batch size, nor number of epochs.
+    """
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip_norm: float = Field(default=0.0, ge=0)
+    answer_weight: float = Field(default=1.0, ge=0.0)
+    visual_weight: float = Field(default=1.0, ge=0.0)
+    auditory_weight: float = Field(default=1.0, ge=0.0)
+    augment: EventAugmentConfig = EventAugmentConfig()
+    monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
 
 
 class Measuring(Settings):

@@ -1,13 +1,15 @@
 """What a training takes from a cache: which features, turned which way, and which targets.
 
 Networks see ``[B, channel, band, frame]``: a channel is a microphone or a pair of them; a band is a mel band, a cepstral coefficient, a lag
-or an image's row; a frame is a point in time or an image's column.
+or an image's row; a frame is a point in time or an image's column. Frames of events they see as they are cached, ``[B, time, ...]``, with
+as many axes as the sensor has.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,7 +27,7 @@ ONE_RANGE = ("gcc_phat", "level_difference", "phase_difference")
 
 # What one network takes: a feature, or several by name.
 Features = Tensor | dict[str, Tensor]
-Shapes = Shape | dict[str, Shape]
+Shapes = Shape | dict[str, tuple[int, ...]]
 
 
 class View(NamedTuple):
@@ -37,19 +39,27 @@ class View(NamedTuple):
     order : tuple of int
         How the cached axes ``[example, ...]`` become ``[example, channel, band, frame]``.
     shape : tuple of int
-        ``(channel, band, frame)``.
+        ``(channel, band, frame)``; of frames of events ``(time, ...)``.
     has_time : bool
         Whether the last axis is time.
+    dtype : str
+        What values are held as until a network takes them: frames of events as small as the cache has them, all else float32.
     """
 
     name: str
     order: tuple[int, ...]
-    shape: Shape
+    shape: tuple[int, ...]
     has_time: bool
+    dtype: str = "float32"
 
     def turned(self, values: Tensor) -> Tensor:
-        """Turn what the cache holds, ``[example, ...]``, into float32 ``[example, channel, band, frame]``."""
-        return values.permute(self.order).float().contiguous()
+        """Turn what the cache holds, ``[example, ...]``, into ``[example, channel, band, frame]``; frames of events stay as they are."""
+        return values.permute(self.order).to(getattr(torch, self.dtype)).contiguous()
+
+    @property
+    def example_bytes(self) -> int:
+        """Bytes of one example, turned."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
     @property
     def shared_range(self) -> Literal["band", "channel", "all"]:
@@ -79,8 +89,9 @@ class Source(NamedTuple):
     located: bool = False
 
     def given(self, features: dict[str, Tensor]) -> Features:
-        """Features in the form in which the network takes them."""
-        return features if self.by_name else features[self.feature]
+        """Features, turned, in the form in which the network takes them: float32, by name or the only one."""
+        taken = {name: values.float() for name, values in features.items()}
+        return taken if self.by_name else taken[self.feature]
 
     @property
     def feature(self) -> str:
@@ -89,8 +100,13 @@ class Source(NamedTuple):
 
     @property
     def shape(self) -> Shapes:
-        """``(channel, band, frame)``, by name for a network that takes its features by name."""
+        """Shape of each `View`, by name for a network that takes its features by name."""
         return {name: view.shape for name, view in self.views.items()} if self.by_name else self.views[self.feature].shape
+
+    @property
+    def time_steps(self) -> int | None:
+        """Number of time steps of frames of events, none for other features."""
+        return next((view.shape[0] for view in self.views.values() if has_time_steps(self.cache.features[view.name])), None)
 
     def identity(self) -> dict[str, str]:
         """Which cache this is: the catalog's name and fingerprint."""
@@ -158,6 +174,25 @@ def open_located_source(path: str | Path, features: Sequence[str | tuple[str, ..
     return Source(cache, {name: view_of(cache, name) for name in names}, by_name=True, located=True)
 
 
+def open_event_source(path: str | Path, features: Sequence[str]) -> Source:
+    """Open a cache for a network that takes frames of events by name and tells classes apart.
+
+    Parameters
+    ----------
+    path : path
+    features : sequence of str
+
+    Raises
+    ------
+    CacheError
+        Not a cache, without one of the features, or fewer than two classes; the message says what to add to the catalog.
+    """
+    cache = open_cache(path)
+    names = [_one_of(cache, (name,)) for name in features]
+    _check_classes(cache, 2)
+    return Source(cache, {name: event_view(cache, name) for name in names}, by_name=True)
+
+
 def _one_of(cache: Cache, wanted: tuple[str, ...]) -> str:
     found = next((name for name in wanted if name in cache.features), None)
     if found is None:
@@ -180,15 +215,34 @@ def view_of(cache: Cache, name: str) -> View:
     Raises
     ------
     CacheError
-        The feature has other than three axes.
+        The feature has other than three axes, or time steps of events.
     """
     layout: Layout = cache.features[name]
-    if len(layout.shape) != 3:
+    if len(layout.shape) != 3 or has_time_steps(layout):
         raise CacheError(f"{cache.path}: feature `{name}` has the axes {', '.join(layout.axes)}; expected three: channel, band and frame")
     has_time = "frame" in layout.axes
     last = layout.axes.index("frame") + 1 if has_time else 3
     order = (0, *(axis for axis in (1, 2, 3) if axis != last), last)
     return View(name, order, tuple(layout.shape[axis - 1] for axis in order[1:]), has_time)
+
+
+def has_time_steps(layout: Layout) -> bool:
+    """Whether a feature is frames of events: one for each time step, on the first axis."""
+    return layout.axes[:1] == ("time",)
+
+
+def event_view(cache: Cache, name: str) -> View:
+    """Say how frames of events are given to the networks: unturned.
+
+    Raises
+    ------
+    CacheError
+        The feature has no time steps.
+    """
+    layout: Layout = cache.features[name]
+    if not has_time_steps(layout):
+        raise CacheError(f"{cache.path}: feature `{name}` has the axes {', '.join(layout.axes)}; expected time first")
+    return View(name, tuple(range(len(layout.shape) + 1)), layout.shape, has_time=False, dtype=layout.dtype)
 
 
 def array_settings(cache: Cache) -> dict[str, Any]:
@@ -235,3 +289,10 @@ def moved(features: Features, device: torch.device) -> Features:
     if isinstance(features, dict):
         return {name: values.to(device) for name, values in features.items()}
     return features.to(device)
+
+
+def each_of(features: Features) -> list[Features]:
+    """Features of each example of a batch."""
+    if isinstance(features, dict):
+        return [dict(zip(features, values, strict=True)) for values in zip(*features.values(), strict=True)]
+    return list(features)
