@@ -301,10 +301,11 @@ def test_conformance_of_the_registry():
     from models.neurons import SpikingNeuron
 
     shapes = {"gcc_phat": (6, 51, 4), "log_mel": (4, 20, 4), "mfcc": (4, 20, 4), "mtpc": (6, 51 * 40, 4)}
+    shapes |= {"visual_frames": (4, 1, 28, 28), "auditory_frames": (4, 1, 64)}
     array = {"positions_m": [[0.1, 0, 0], [0, 0.1, 0], [-0.1, 0, 0], [0, -0.1, 0]], "sample_rate": 16000}
     for name, model in MODELS.items():
         wanted = {(one if isinstance(one, str) else one[0]): 0 for one in model.features}
-        shape = {one: shapes[one] for one in wanted} if model.task == "localization" else (1, 20, 40)
+        shape = {one: shapes[one] for one in wanted} if model.task != "classification" else (1, 20, 40)
         network = model.build(model.config(**({} if model.trained else array)), shape, 3)
         weighted = {layer.module for layer in network.weighted_layers().values()}
         assert weighted == {module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
