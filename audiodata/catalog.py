@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from audiodata.datasets import dataset_settings
+from audiodata.datasets import dataset_settings, settled
 from audiodata.errors import CatalogError
 from audiodata.features import FEATURES
 from audiodata.fingerprint import hash_json
@@ -158,6 +158,10 @@ class Catalog(Settings):
         if self.noise and self.noise.kind in PLACED and self.array.positions_m is None:
             raise ValueError(f'[noise] kind = "{self.noise.kind}" needs the positions of the microphones: `positions_m` in [array]')
         return self
+
+    def settled(self, root: Path) -> "Catalog":
+        """Return the catalog with what its data set leaves to the files below a data root decided."""
+        return self.model_copy(update={"dataset": DatasetSettings(**settled(self.dataset, root))})
 
     def resolved(self) -> dict[str, Any]:
         """Return every setting with its default filled in, ready for JSON."""

@@ -38,8 +38,7 @@ CLIPS_TRIED = 8  # until one of them can be read
 
 def read_table(catalog: Catalog, root: Path, limit: int | None = None) -> pd.DataFrame:
     """Read the clips that a catalog names, with their split; `limit` keeps that many candidates, balanced over the classes."""
-    if not root.is_dir():
-        raise MetadataError(f"--data {root}: no such folder")
+    _check_root(root)
     select = catalog.select
     table = read_clips(
         catalog.dataset, root, classes=select.classes, quality=select.quality, per_class=select.per_class, seed=select.seed
@@ -47,6 +46,11 @@ def read_table(catalog: Catalog, root: Path, limit: int | None = None) -> pd.Dat
     table["split"] = assign_splits(table, **catalog.split.model_dump())
     check_leakage(table)
     return table if limit is None else limit_clips(table, limit, select.seed)
+
+
+def _check_root(root: Path) -> None:
+    if not root.is_dir():
+        raise MetadataError(f"--data {root}: no such folder")
 
 
 def build_ahead(
@@ -193,6 +197,8 @@ def build(
     dict or None
         The manifest; None after a dry run.
     """
+    _check_root(root)
+    catalog = catalog.settled(root)
     table = read_table(catalog, root, limit)
     recordings = noise_recordings(catalog.noise, table, root) if catalog.noise else ()
     with InspectionStore.beside(out) as store:

@@ -7,7 +7,7 @@ import pytest
 from made_digits import JOINT, write_digits
 
 from audiodata.catalog import load_catalog
-from audiodata.datasets import dataset_settings, read_clips
+from audiodata.datasets import dataset_settings, read_clips, settled
 from audiodata.datasets.joint_events import pair_up, read_side
 from audiodata.errors import CatalogError, MetadataError
 from audiodata.records import read_partner
@@ -145,6 +145,15 @@ def test_the_first_table_whose_folder_is_there_is_taken(root):
     assert set(read_clips(dataset(visual=[missing, there]), root)["clip_id"]) == set(read_clips(dataset(), root)["clip_id"])
     with pytest.raises(MetadataError, match=r"no visual recordings; looked for simulated_events in nowhere"):
         read_clips(dataset(visual=[missing]), root)
+
+
+def test_the_table_that_was_taken_is_told(root):
+    there = JOINT["dataset"]["visual"]
+    missing = there | {"source": {"name": "idx_images", "path": "nowhere"}}
+    found = settled(dataset(visual=[missing, there]), root)
+    assert [table["source"]["path"] for table in found["visual"]] == ["images"]
+    assert settled(found, root) == found
+    assert settled({"name": "folder", "path": "x"}, root) == {"name": "folder", "path": "x"}
 
 
 def test_the_shipped_catalog_pairs_the_recordings_at_hand(shared_data):

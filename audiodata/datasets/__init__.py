@@ -49,6 +49,8 @@ class DataSet(NamedTuple):
         ``(settings, root, quality)`` fetches the lists that are missing, where a publisher offers them.
     write_lists : callable or None
         ``(table, folder)`` writes the chosen clips as lists for other tools.
+    settle : callable or None
+        ``(settings, root)`` gives the settings with what they leave to the files that are there decided.
     """
 
     settings: type[Settings]
@@ -57,6 +59,7 @@ class DataSet(NamedTuple):
     summary: str
     fetch: Callable[[Any, Path, float | None], list[Path]] | None = None
     write_lists: Callable[[pd.DataFrame, Path], list[Path]] | None = None
+    settle: Callable[[Any, Path], Settings] | None = None
 
 
 DATASETS: dict[str, DataSet] = {
@@ -103,6 +106,7 @@ DATASETS: dict[str, DataSet] = {
         joint_events.read_clips,
         "events",
         "pairs of a visual and an auditory event recording of the same class, out of two data sets",
+        settle=joint_events.settle,
     ),
     "simulated_events": DataSet(
         simulated_events.SimulatedEventsSettings,
@@ -199,6 +203,15 @@ def split_name(name: str, where: str = "[dataset]") -> tuple[str, dict[str, str]
     if name not in DATASETS:
         raise CatalogError(f"{where}: unknown data set `{name}`{nearest(name, list(DATASETS))}")
     return name, {}
+
+
+def settled(dataset: Mapping[str, Any] | BaseModel, root: Path) -> dict[str, Any]:
+    """Return a catalog's ``[dataset]`` with what it leaves to the files below a data root decided, so that a manifest can tell."""
+    keys = dataset.model_dump() if isinstance(dataset, BaseModel) else dict(dataset)
+    entry, settings = dataset_settings(dataset)
+    if entry.settle is None:
+        return keys
+    return {"name": keys["name"], **entry.settle(settings, Path(root)).model_dump(mode="json", exclude_defaults=True)}
 
 
 def read_clips(

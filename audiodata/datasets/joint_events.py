@@ -113,6 +113,11 @@ def read_clips(settings: JointEventsSettings, root: Path, classes: Sequence[str]
     return _with_rows(_paired(chosen["visual"].iloc[pairs.visual], chosen["auditory"].iloc[pairs.auditory]), left_out)
 
 
+def settle(settings: JointEventsSettings, root: Path) -> JointEventsSettings:
+    """Keep of each side's tables the one whose folder is there; raises `MetadataError` where none is."""
+    return settings.model_copy(update={name: (_there(name, getattr(settings, name), root),) for name in SENSORS})
+
+
 def read_side(
     name: str, tables: Sequence[dict[str, Any]], root: Path, classes: Sequence[str] = (), quality: float | None = None
 ) -> pd.DataFrame:
@@ -125,15 +130,20 @@ def read_side(
     """
     from audiodata.datasets import read_clips as read_any
 
-    there = [table for table in tables if (Path(root) / _folder(table)).exists()]
-    if not there:
-        tried = ", ".join(f"{table['name']} in {_folder(table)}" for table in tables)
-        raise MetadataError(f"{root}: has no {name} recordings; looked for {tried}")
-    table = read_any(_own_keys(there[0]), root, classes=tuple(classes), quality=quality)
-    rule = validated(SplitSettings, there[0].get("split", PUBLISHED), f"[dataset.{name}] split")
+    keys = _there(name, tables, root)
+    table = read_any(_own_keys(keys), root, classes=tuple(classes), quality=quality)
+    rule = validated(SplitSettings, keys.get("split", PUBLISHED), f"[dataset.{name}] split")
     table["split"] = assign_splits(table, **rule.model_dump())
     check_leakage(table)
     return table
+
+
+def _there(name: str, tables: Sequence[dict[str, Any]], root: Path) -> dict[str, Any]:
+    for table in tables:
+        if (Path(root) / _folder(table)).exists():
+            return table
+    tried = ", ".join(f"{table['name']} in {_folder(table)}" for table in tables)
+    raise MetadataError(f"{root}: has no {name} recordings; looked for {tried}")
 
 
 def _folder(table: dict[str, Any]) -> str:
