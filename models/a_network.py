@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 
 from models.layers import TimeDropout, WeightedLayer
 from models.recurrent_lif import Recurrence, RecurrentLIF
-from models.stbp import StbpConfig
+from models.stbp import Driven, StbpConfig
 from models.votes import Votes
 
 FEATURE = "auditory_frames"
@@ -97,6 +97,10 @@ class ANetwork(nn.Module):
     def spiking_layers(self) -> dict[str, nn.Module]:
         """Layers whose outputs are spikes, from the input on."""
         return {f"lif{number}": layer for number, layer in enumerate(self.neurons, start=1)}
+
+    def driven_layers(self) -> dict[str, Driven]:
+        """Layers whose output is, with what the potentials feed back, the neurons' current, from the input on."""
+        return self.config.driven({f"fc{number}": dense for number, dense in enumerate(self.dense, start=1)})
 
     def weighted_layers(self) -> dict[str, WeightedLayer]:
         """Layers with weights, from the input on.

@@ -223,9 +223,7 @@ def measure_ranges(examples: Examples, cut_share: float, names: Collection[str] 
     """
     if names is not None and not names:
         return {}
-    count = min(len(examples), MEASURED_EXAMPLES)
-    positions = np.linspace(0, len(examples) - 1, count).round().astype(int)
-    features, _ = examples.tables(positions.tolist())
+    features, _ = examples.tables(evenly_spaced(len(examples), MEASURED_EXAMPLES))
     views = examples.source.views
     return {name: range_of(views[name], features[name].numpy(), cut_share) for name in views if names is None or name in names}
 
@@ -274,6 +272,15 @@ class Data(NamedTuple):
     train: DataLoader
     val: DataLoader | None
     ranges: dict[str, Ranges]
+
+    def some(self, count: int) -> Batch:
+        """Read at most so many training examples, evenly spaced over the split and unchanged."""
+        return self.train.dataset.read(evenly_spaced(len(self.train.dataset), count))
+
+
+def evenly_spaced(examples: int, count: int) -> list[int]:
+    """Positions of at most `count` examples, from the first to the last."""
+    return np.linspace(0, examples - 1, min(examples, count)).round().astype(int).tolist()
 
 
 def load_data(source: Source, config: TrainingConfig, scaled: Collection[str] | None = None) -> Data:

@@ -21,7 +21,7 @@ from models import a_network, v_network
 from models.a_network import ANetwork, ANetworkConfig
 from models.attention_fusion import Attention, Fusion, Squeeze
 from models.layers import WeightedLayer
-from models.stbp import StbpConfig
+from models.stbp import Driven, StbpConfig
 from models.v_network import VNetwork, VNetworkConfig
 from models.votes import Votes
 
@@ -123,6 +123,10 @@ class Multimodal(TwoSenses):
         """Layers whose outputs are spikes, from the input on."""
         return self.of_senses("spiking_layers") | {"attention.lif": self.attention.lif, "lif": self.fuse}
 
+    def driven_layers(self) -> dict[str, Driven]:
+        """Layers whose output is the neurons' current, from the input on."""
+        return self.of_senses("driven_layers") | self.config.driven({"attention.fc1": self.attention.fc1})
+
     def weighted_layers(self) -> dict[str, WeightedLayer]:
         """Layers with weights, from the input on."""
         layers = {"attention.fc1": self.attention.fc1, "attention.fc2": self.attention.fc2}
@@ -151,6 +155,10 @@ class MultimodalFc(TwoSenses):
     def spiking_layers(self) -> dict[str, nn.Module]:
         """Layers whose outputs are spikes, from the input on."""
         return self.of_senses("spiking_layers") | {"lif1": self.lif1, "lif2": self.lif2}
+
+    def driven_layers(self) -> dict[str, Driven]:
+        """Layers whose output is the neurons' current, from the input on."""
+        return self.of_senses("driven_layers") | self.config.driven({"fc1": self.fc1, "fc2": self.fc2})
 
     def weighted_layers(self) -> dict[str, WeightedLayer]:
         """Layers with weights, from the input on."""

@@ -5,10 +5,18 @@ neither spikes to send on nor a gradient that would wake it, and never learns. P
 way, since they count on all inputs being about 1. `start_weights` counts on a share p of them being 1: a sum of n inputs of which each is 1 with
 probability p, with independent weights of mean 0 and variance v, has the variance n p v. With v = v_th^2 / (n p) the current's deviation
 is the threshold, and about one neuron in six fires at its first step.
+
+What share p of the inputs is 1 differs from cache to cache and from layer to layer, and a start that is wrong by a factor of ten is as dead as
+PyTorch's. `fit_start` therefore measures the currents of some training examples, layer by layer from the input on, and scales the weights until
+their deviation is the threshold: "layer-sequential unit-variance initialization" (Mishkin and Matas, ICLR 2016) with the threshold for unit.
 """
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from audiodata.settings import Settings
 from models.neurons import LIF
@@ -20,7 +28,7 @@ class StbpConfig(Settings):
 
     ``decay``: share of the membrane potential left after a step. ``threshold``: potential from which on a neuron fires. ``surrogate_width``: a of
     the surrogate gradient 1/a where abs(u - v_th) < a/2 (Eq. 9). ``expected_activity``: the share of a layer's inputs that fire in a time step,
-    on which the weights at the start count (`start_weights`).
+    on which the weights at the start count (`start_weights`), before a training measures it (`fit_start`).
     """
 
     decay: float = Field(default=0.2, ge=0.0, le=1.0)
@@ -31,6 +39,10 @@ class StbpConfig(Settings):
     def neuron(self) -> LIF:
         """Make one layer of these neurons."""
         return LIF.stbp(self.decay, threshold=self.threshold, surrogate=rectangular(self.surrogate_width))
+
+    def driven(self, layers: Mapping[str, nn.Linear | nn.Conv2d]) -> dict[str, "Driven"]:
+        """Name layers whose current goes to these neurons."""
+        return {name: Driven(layer, self.threshold) for name, layer in layers.items()}
 
     def start(self, *layers: nn.Linear | nn.Conv2d) -> None:
         """Give layers whose current goes to these neurons the weights of `start_weights`."""
@@ -53,3 +65,55 @@ def start_weights(layer: nn.Linear | nn.Conv2d, threshold: float, activity: floa
     bound = threshold * (3 / (inputs * activity)) ** 0.5  # an even distribution over -bound to bound has the variance bound^2 / 3
     nn.init.uniform_(layer.weight, -bound, bound)
     nn.init.zeros_(layer.bias)
+
+
+class Driven(NamedTuple):
+    """A layer whose output is the current of spiking neurons.
+
+    Attributes
+    ----------
+    layer : Linear or Conv2d
+    threshold : float
+        Of these neurons.
+    """
+
+    layer: nn.Linear | nn.Conv2d
+    threshold: float
+
+
+def fit_start(network: nn.Module, features: Mapping[str, Tensor]) -> None:
+    """Scale the first weights so that the currents of each layer deviate from 0 by its threshold, as root mean square.
+
+    Counted are currents of neurons that any spike reaches; a layer that none reaches keeps its weights.
+
+    Parameters
+    ----------
+    network : Module
+        With ``driven_layers()``, `Driven` by name from the input on; biases are 0.
+    features : mapping of str to Tensor [B, T, ...]
+        Of training examples.
+    """
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        for layer, threshold in network.driven_layers().values():
+            deviation = _deviation(network, layer, features)
+            if deviation > 0:
+                layer.weight.mul_(threshold / deviation)
+    network.train(training)
+
+
+def _deviation(network: nn.Module, layer: nn.Module, features: Mapping[str, Tensor]) -> float:
+    """Root mean square of the currents, other than 0, that a layer sends out."""
+    squares, count = [], []
+
+    def listen(module: nn.Module, given: tuple, current: Tensor) -> None:
+        squares.append(current.double().square().sum().item())
+        count.append(int(current.count_nonzero()))
+
+    handle = layer.register_forward_hook(listen)
+    try:
+        network(features)
+    finally:
+        handle.remove()
+    return (sum(squares) / sum(count)) ** 0.5 if sum(count) else 0.0

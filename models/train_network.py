@@ -8,9 +8,13 @@ from models import MODELS
 from models.data import load_data
 from models.evaluation import TASKS, evaluate_run, measured_split, new_network, open_for, record_of, scaled_features, set_ranges
 from models.runs import RunRecord, begin, finish
+from models.stbp import fit_start
 from models.training import Learner, fit
 from models.training_config import TrainingConfig
 from models.views import Source
+
+# On which the currents at the start are measured.
+EXAMPLES_AT_START = 32
 
 
 def train(name: str, cache: Path, run: Path, settings: Settings, training: Settings, *, resume: bool = False) -> dict[str, Any]:
@@ -60,6 +64,8 @@ def fit_network(source: Source, record: RunRecord, run: Path, training: Training
     # travels with the weights
     data = load_data(source, training, scaled_features(network, source))
     set_ranges(network, data.ranges)
+    if getattr(training, "fit_start", False):
+        fit_start(network, data.some(EXAMPLES_AT_START).features)
 
     # schedule: Adam or AdamW, its rate along a cosine over the epochs; the loss is the task's
     learner = Learner(network, TASKS[MODELS[record.network].task].of(training, network), training)

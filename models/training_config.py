@@ -90,8 +90,9 @@ class LocalizationTraining(TrainingConfig):
 class VotingTraining(TrainingConfig):
     """Training of a network that votes over time on recordings of events (Liu et al. 2022, sections 2.4 and 3.2).
 
-    ``answer_weight``, ``visual_weight``, ``auditory_weight``: of the losses of the network's own votes and of those of its sub-networks (L_m,
-    L_v and L_a of Eq. 6). ``monitor``: what decides which epoch is the best (measured on the val split; a cache without one keeps the last
+    ``fit_start``: scale the first weights by the currents that training examples cause (`models.stbp.fit_start`). ``answer_weight``,
+    ``visual_weight``, ``auditory_weight``: of the losses of the network's own votes and of those of its sub-networks (L_m, L_v and L_a of
+    Eq. 6). ``monitor``: what decides which epoch is the best (measured on the val split; a cache without one keeps the last
     epoch). ``augment``: random changes of the training examples, none in the paper. ``cut_share`` has no meaning for events. The paper names
     neither optimizer, nor batch size, nor number of epochs.
     """
@@ -99,6 +100,7 @@ class VotingTraining(TrainingConfig):
     learning_rate: float = Field(default=1e-3, gt=0)
     schedule: Literal["constant", "cosine"] = "constant"
     clip_norm: float = Field(default=0.0, ge=0)
+    fit_start: bool = True
     answer_weight: float = Field(default=1.0, ge=0.0)
     visual_weight: float = Field(default=1.0, ge=0.0)
     auditory_weight: float = Field(default=1.0, ge=0.0)

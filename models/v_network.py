@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from audiodata.errors import AudioDataError
 from models.layers import MapNeurons, TimeDropout, WeightedLayer, at_each_step
 from models.pooled_neurons import MeanConv2d, MeanLinear, spike_sums
-from models.stbp import StbpConfig
+from models.stbp import Driven, StbpConfig
 from models.votes import Votes
 
 FEATURE = "visual_frames"
@@ -101,6 +101,10 @@ class VNetwork(nn.Module):
     def spiking_layers(self) -> dict[str, nn.Module]:
         """Layers whose outputs are spikes, from the input on."""
         return {"lif1": self.lif1, "lif2": self.lif2, "lif3": self.lif3, "lif4": self.lif4}
+
+    def driven_layers(self) -> dict[str, Driven]:
+        """Layers whose output is the neurons' current, from the input on."""
+        return self.config.driven({"conv1": self.conv1, "conv2": self.conv2, "fc1": self.fc1, "fc2": self.fc2})
 
     def weighted_layers(self) -> dict[str, WeightedLayer]:
         """Layers with weights, from the input on; all take spikes, or sums of them."""
