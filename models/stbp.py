@@ -7,8 +7,10 @@ probability p, with independent weights of mean 0 and variance v, has the varian
 is the threshold, and about one neuron in six fires at its first step.
 
 What share p of the inputs is 1 differs from cache to cache and from layer to layer, and a start that is wrong by a factor of ten is as dead as
-PyTorch's. `fit_start` therefore measures the currents of some training examples, layer by layer from the input on, and scales the weights until
-their deviation is the threshold: "layer-sequential unit-variance initialization" (Mishkin and Matas, ICLR 2016) with the threshold for unit.
+PyTorch's. `fit_start` therefore measures the currents of some training examples, layer by layer from the input on. It scales the weights until
+their deviation is the threshold, "layer-sequential unit-variance initialization" (Mishkin and Matas, ICLR 2016) with the threshold for unit, and
+sets the biases so that each neuron's mean current is 0, as Krähenbühl et al. (ICLR 2016) do: else a neuron whose weights happen to add up to less
+than nothing never comes near its threshold where many inputs fire.
 """
 
 from collections.abc import Mapping
@@ -82,9 +84,9 @@ class Driven(NamedTuple):
 
 
 def fit_start(network: nn.Module, features: Mapping[str, Tensor]) -> None:
-    """Scale the first weights so that the currents of each layer deviate from 0 by its threshold, as root mean square.
+    """Centre and scale the first weights: each neuron's current has the mean 0, and those of a layer deviate by its threshold.
 
-    Counted are currents of neurons that any spike reaches; a layer that none reaches keeps its weights.
+    The deviation is the root mean square of the currents of neurons that any spike reaches; a layer that none reaches stays as it is.
 
     Parameters
     ----------
@@ -97,23 +99,26 @@ def fit_start(network: nn.Module, features: Mapping[str, Tensor]) -> None:
     network.eval()
     with torch.no_grad():
         for layer, threshold in network.driven_layers().values():
-            deviation = _deviation(network, layer, features)
-            if deviation > 0:
-                layer.weight.mul_(threshold / deviation)
+            _fit(layer, threshold, _current(network, layer, features))
     network.train(training)
 
 
-def _deviation(network: nn.Module, layer: nn.Module, features: Mapping[str, Tensor]) -> float:
-    """Root mean square of the currents, other than 0, that a layer sends out."""
-    squares, count = [], []
+def _fit(layer: nn.Linear | nn.Conv2d, threshold: float, current: Tensor) -> None:
+    """Centre and scale one layer by the currents ``[neuron, ...]`` that it sends out."""
+    mean = current.mean(1)
+    deviation = (current - mean.unsqueeze(1))[current != 0].square().mean().sqrt()
+    if deviation > 0:  # false where there is none
+        layer.weight.mul_(threshold / deviation)
+        layer.bias.copy_(-mean * threshold / deviation)
 
-    def listen(module: nn.Module, given: tuple, current: Tensor) -> None:
-        squares.append(current.double().square().sum().item())
-        count.append(int(current.count_nonzero()))
 
-    handle = layer.register_forward_hook(listen)
+def _current(network: nn.Module, layer: nn.Module, features: Mapping[str, Tensor]) -> Tensor:
+    """Currents ``[neuron or channel, example, ...]`` that a layer sends out, as float64."""
+    found = []
+    handle = layer.register_forward_hook(lambda module, given, current: found.append(current.double()))
     try:
         network(features)
     finally:
         handle.remove()
-    return (sum(squares) / sum(count)) ** 0.5 if sum(count) else 0.0
+    channel = 1 if isinstance(layer, nn.Conv2d) else -1
+    return torch.cat([current.movedim(channel, 0).flatten(1) for current in found], 1)

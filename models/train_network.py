@@ -64,7 +64,7 @@ def fit_network(source: Source, record: RunRecord, run: Path, training: Training
     # travels with the weights
     data = load_data(source, training, scaled_features(network, source))
     set_ranges(network, data.ranges)
-    if getattr(training, "fit_start", False):
+    if hasattr(network, "driven_layers") and training.fit_start:
         fit_start(network, data.some(EXAMPLES_AT_START).features)
 
     # schedule: Adam or AdamW, its rate along a cosine over the epochs; the loss is the task's
