@@ -11,7 +11,7 @@ import pandas as pd
 
 from audiodata.assembly import ShardDraft, ShardTask, shard_fingerprint
 from audiodata.build_settings import AddedNoise, BuildSettings
-from audiodata.catalog import Catalog
+from audiodata.catalog import ArraySettings, AudioSettings, Catalog
 from audiodata.clips import class_names
 from audiodata.datasets import dataset_settings
 from audiodata.errors import CatalogError, MetadataError
@@ -199,6 +199,7 @@ def _image_settings(catalog: Catalog, table: pd.DataFrame, shape: tuple[int, ...
 def _event_settings(catalog: Catalog, table: pd.DataFrame, sensors: dict[str, SensorSize], length: int) -> BuildSettings:
     """Events are a signal of one sample a microsecond."""
     _check_senses(catalog, sensors)
+    _check_no_sound(catalog)
     cut = _cutting(catalog, MICROSECONDS_PER_SECOND, length)
     window_s = samples_to_seconds(length, MICROSECONDS_PER_SECOND)
     features = {name: at_window(config, window_s) for name, config in catalog.features.items()}
@@ -206,6 +207,12 @@ def _event_settings(catalog: Catalog, table: pd.DataFrame, sensors: dict[str, Se
         kind="events", channels=len(sensors), image_shape=(), features=features, fft=catalog.compute.fft,
         classes=tuple(class_names(table, catalog.select.classes)), targets=("label", "length"), sensors=sensors, **cut,
     )
+
+
+def _check_no_sound(catalog: Catalog) -> None:
+    for name, given in (("audio", catalog.audio != AudioSettings()), ("noise", catalog.noise is not None), ("array", catalog.array != ArraySettings())):
+        if given:
+            raise CatalogError(f"[{name}]: says nothing about recordings of events; leave the table out")
 
 
 def _check_senses(catalog: Catalog, sensors: Mapping[Sense, SensorSize]) -> None:

@@ -125,6 +125,12 @@ def test_a_feature_of_the_other_sense_is_one_clear_line(root, tmp_path):
         build.build(one_sense("visual", features={"auditory_frames": {}}), root, tmp_path / "cache")
 
 
+@pytest.mark.parametrize("table", [{"audio": {"sample_rate": 8000}}, {"noise": {"kind": "white", "snr_db": 10.0}}])
+def test_tables_about_sound_are_refused(root, tmp_path, table):
+    with pytest.raises(CatalogError, match=rf"\[{next(iter(table))}\]: says nothing about recordings of events"):
+        build.build(one_sense("auditory", **table), root, tmp_path / "cache")
+
+
 def test_long_recordings_are_cut_into_windows(root, tmp_path):
     build.build(one_sense("visual", segment={"length_s": 0.1, "min_fill": 0.9}), root, tmp_path / "cache")
     opened = open_cache(tmp_path / "cache")
