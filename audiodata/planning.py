@@ -70,7 +70,7 @@ def plan_cache(
     ledger = verdicts.copy()
     fine = table[(ledger["status"] == "ok").to_numpy()].copy()
     if fine.empty:
-        raise MetadataError(f"no clip is fit for use ({summary(ledger)}); check the data root and the catalog's [select] and [clean]")
+        raise MetadataError(f"no clip is fit for use ({summary(ledger)}); check the data root and the catalog's [select] and [clean]{_first(ledger)}")
     settings = _resolve(catalog, table, fine["clip_id"], inspections)._replace(noise=_noise(catalog, recordings))
     fine["sha256"] = [inspections[clip_id].sha256 for clip_id in fine["clip_id"]]
     fine["samples"] = _lengths(fine["clip_id"], inspections, settings)
@@ -78,6 +78,12 @@ def plan_cache(
     ledger = _reject_uncut(ledger, fine, examples, settings)
     examples["label_index"] = _label_indices(examples, settings)
     return BuildPlan(catalog, settings, ledger, place(examples, catalog.shards.examples))
+
+
+def _first(ledger: pd.DataFrame) -> str:
+    """What is wrong with the first clip that could not be used, for a message."""
+    wrong = ledger[ledger["status"].isin(["failed", "rejected"])].head(1)
+    return "".join(f"; the first of them, {row.clip_id}: {row.detail}" for row in wrong.itertuples() if row.detail)
 
 
 def draft_shards(
