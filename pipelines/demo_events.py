@@ -13,6 +13,7 @@ TIMES_SPOKEN = 8
 NETWORK = "multimodal"
 OTHERS = ("v_network", "a_network", "multimodal_fc")
 EPOCHS = 6
+TRAINING = ("--set", "batch_size=16")  # 420 training examples are few: small batches, so that there are steps enough
 CATALOG = """\
 [about]
 title = "Demo: made digits, seen by a simulated retina and heard by a simulated cochlea"
@@ -60,6 +61,6 @@ def run(folder: Path, processes: tuple[str, ...], seed: int) -> None:
     out.print(f"made {images} images of digits in {folder / 'images'} and {voices} sounds in {folder / 'voices'}")
     step("pipelines", "build", catalog, "--data", folder, "--out", cache, *processes)
     step("audiodata", "verify", cache)
-    step("models", "compare", NETWORK, *OTHERS, "--cache", cache, "--out", comparison, "--epochs", EPOCHS, "--seed", seed)
+    step("models", "compare", NETWORK, *OTHERS, "--cache", cache, "--out", comparison, "--epochs", EPOCHS, "--seed", seed, *TRAINING)
     shutil.copytree(comparison / NETWORK, folder / "run")
     step("audiodata", "report", cache, "--run", folder / "run", "--out", folder / "report.html")
