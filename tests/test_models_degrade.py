@@ -87,8 +87,8 @@ def test_all_events_dropped_is_silence(made):
 def test_features_of_the_degraded_sense_alone_are_made_again(made, monkeypatch, how, amount):
     real, made_again = Originals.features, []
 
-    def features(self, material, names=None):
-        made_again.append(real(self, material, names))
+    def features(self, material, names=None, start_sample=0):
+        made_again.append(real(self, material, names, start_sample))
         return made_again[-1]
 
     monkeypatch.setattr(Originals, "features", features)
