@@ -1,5 +1,6 @@
 """Trained networks on the same examples under several conditions: what a cache's examples were made from is changed, features are computed again."""
 
+import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,8 +111,12 @@ def measure_conditions(
 
 def _names(runs: Sequence[Path]) -> list[str]:
     """Names of the runs' folders; with their parents where they are the same."""
-    names = [Path(run).resolve().name for run in runs]
-    return names if len(set(names)) == len(names) else [str(run) for run in runs]
+    paths = [Path(run).resolve() for run in runs]
+    names = [path.name for path in paths]
+    if len(set(names)) == len(names):
+        return names
+    above = os.path.commonpath([path.parent for path in paths])
+    return [path.relative_to(above).as_posix() for path in paths]
 
 
 def _entry(run: Path, name: str, cache: Path) -> Entry:
