@@ -111,7 +111,7 @@ def measure_conditions(
 
 def _names(runs: Sequence[Path]) -> list[str]:
     """Names of the runs' folders; with their parents where they are the same."""
-    paths = [Path(run).resolve() for run in runs]
+    paths = [Path(run).absolute() for run in runs]
     names = [path.name for path in paths]
     if len(set(names)) == len(names):
         return names
