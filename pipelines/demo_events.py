@@ -12,7 +12,7 @@ SPEAKERS = 6
 TIMES_SPOKEN = 8
 NETWORK = "multimodal"
 OTHERS = ("v_network", "a_network", "multimodal_fc")
-EPOCHS = 8
+EPOCHS = 7
 TRAINING = ("--set", "batch_size=16")  # 420 training examples are few: small batches, so that there are steps enough
 CATALOG = """\
 [about]
