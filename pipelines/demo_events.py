@@ -7,13 +7,13 @@ from audiodata.console import out
 from pipelines.demo_digits import write_images, write_voices
 from pipelines.demo_steps import step
 
-IMAGES_PER_DIGIT = 60
+IMAGES_PER_DIGIT = 50
 SPEAKERS = 6
 TIMES_SPOKEN = 8
 NETWORK = "multimodal"
 OTHERS = ("v_network", "a_network", "multimodal_fc")
 EPOCHS = 7
-TRAINING = ("--set", "batch_size=16")  # 420 training examples are few: small batches, so that there are steps enough
+TRAINING = ("--set", "batch_size=16")  # 350 training examples are few: small batches, so that there are steps enough
 CATALOG = """\
 [about]
 title = "Demo: made digits, seen by a simulated retina and heard by a simulated cochlea"
@@ -42,10 +42,10 @@ length_s = 0.5
 short = "repeat"
 
 [features.visual_frames]
-time_steps = 32
+time_steps = 20
 
 [features.auditory_frames]
-time_steps = 32
+time_steps = 20
 
 [shards]
 examples = 256
