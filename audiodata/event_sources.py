@@ -64,7 +64,7 @@ def _recording(root: Path, clip: ClipSpan) -> Events:
     events = _made(root, clip, sensor, reader) if sensor else _read(root, clip, reader)
     if not len(events.array):
         raise ClipError("empty", f"{clip.path}: has no events")
-    return events
+    return from_start(events)
 
 
 def _read(root: Path, clip: ClipSpan, reader: dict[str, Any]) -> Events:
@@ -89,7 +89,7 @@ def _spanned(events: Events, clip: ClipSpan) -> Events:
 def _made(root: Path, clip: ClipSpan, sensor: Sensor, reader: Mapping[str, Any]) -> Events:
     settings = {key: value for key, value in reader.items() if key not in ("format", "seed", "version")}
     config = validated(sensor.config, settings, f"reader of {clip.clip_id}")
-    return from_start(sensor.sense(root, clip, config, int(reader["seed"])))
+    return sensor.sense(root, clip, config, int(reader["seed"]))
 
 
 def _seen(root: Path, clip: ClipSpan, config: RetinaConfig, seed: int) -> Events:

@@ -83,3 +83,11 @@ def test_a_silent_sound_is_a_recording_without_events(tmp_path):
 def test_images_share_a_file():
     assert sees_image(clip_of("a", format="retina", seed=0)) and not sees_image(clip_of("a", format="npz"))
     assert not sees_image(ClipSpan("a", "a.wav"))
+
+
+def test_a_span_that_begins_in_silence_counts_from_its_first_event(tmp_path):
+    """Else a recording that is repeated by its duration would overlap with itself."""
+    t = np.array([0, 900_000, 1_000_000])
+    (tmp_path / "late.aedat").write_bytes(aedat2(t, t % 7, t % 5, np.ones_like(t)))
+    part = load_recordings(tmp_path, clip_of("late.aedat", start_s=0.5, format="aedat2"))["visual"]
+    assert part.array["t"].tolist() == [0, 100_000] and part.duration_us == 100_001
