@@ -205,8 +205,20 @@ def parse_catalog(tables: dict[str, Any], name: str, where: str) -> Catalog:
     if "name" in tables:
         raise CatalogError(f"{where}: unknown key `name`; a catalog is named by its file")
     catalog = validated(Catalog, tables | {"name": name, "features": configs}, where)
-    dataset_settings(catalog.dataset, f"{where}: [dataset]")
-    return catalog
+    entry, settings = dataset_settings(catalog.dataset, f"{where}: [dataset]")
+    return _with_all_channels(catalog, entry.channels(settings), where) if entry.channels else catalog
+
+
+def _with_all_channels(catalog: Catalog, channels: int, where: str) -> Catalog:
+    """Keep the channels of clips apart, since their mean would be no sound."""
+    if "channels" in catalog.audio.model_fields_set and catalog.audio.channels != channels:
+        raise CatalogError(
+            f"{where}: [audio] channels = {catalog.audio.channels}, but a clip of `{catalog.dataset.name}` has {channels}, "
+            f"a mixture and {channels - 1} of what is in it; leave the key out"
+        )
+    if catalog.noise:
+        raise CatalogError(f"{where}: [noise]: would lie over the sources of a mixture, too; leave the table out")
+    return catalog.model_copy(update={"audio": catalog.audio.model_copy(update={"channels": channels})})
 
 
 def _feature_config(feature: str, keys: Any, where: str) -> Settings:

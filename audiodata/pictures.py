@@ -54,6 +54,28 @@ def feature_examples(arrays: Sequence[np.ndarray], titles: Sequence[str], layout
     return figure
 
 
+def waveform_examples(arrays: Sequence[np.ndarray], titles: Sequence[str], layout: Mapping[str, Any], seconds: float) -> Figure:
+    """All channels of a few waveforms, the first at the top.
+
+    Parameters
+    ----------
+    arrays : sequence of array [channel, sample]
+    titles, layout, seconds
+        As for `feature_examples`.
+    """
+    channels = len(arrays[0])
+    figure = Figure(figsize=(2.6 * len(arrays), 0.6 + 0.8 * channels), layout="constrained")
+    grid = figure.subplots(channels, len(arrays), sharex=True, sharey=True, squeeze=False)
+    for column, array, title in zip(grid.T, arrays, titles, strict=True):
+        column[0].set_title(title, fontsize=8)
+        column[-1].set_xlabel("time / s")
+        for axes, samples in zip(column, array, strict=True):
+            axes.plot(np.linspace(0, seconds, len(samples), endpoint=False), samples, linewidth=0.3, color=SPLIT_COLOURS["train"])
+            tidy(axes)
+    figure.supylabel(layout["unit"], fontsize=8)
+    return figure
+
+
 def _shading(arrays: Sequence[np.ndarray], layout: Mapping[str, Any]) -> tuple[float, float, str]:
     """Lowest and highest value that is told apart, and the colours between them; differences of channels lie on both sides of 0."""
     low, high = (float(np.percentile(np.stack(arrays), share)) for share in (1, 99))

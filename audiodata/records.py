@@ -25,7 +25,7 @@ class ClipSpan(NamedTuple):
     item : str
         Item inside the file, for files that hold many by name.
     reader : str
-        JSON of how a recording of events is read or made; empty = sound or image.
+        JSON of how a recording of events is read or made, or utterances are mixed; empty = sound or image as it is.
     partner : ClipSpan or None
         The recording of another sense that is paired with this one.
     """

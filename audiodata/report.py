@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audiodata import event_report, pictures, spatial_report
+from audiodata import event_report, pictures, spatial_report, tandem_report
 from audiodata.datasets import dataset_settings
 from audiodata.errors import CatalogError
 from audiodata.event_report import DEGRADATION, REPEATS
@@ -16,6 +16,7 @@ from audiodata.page import PAGE, image, short, table
 from audiodata.reasons import REASONS
 from audiodata.shards import Cache, open_cache
 from audiodata.spatial_report import COMPARISON, ROBUSTNESS
+from audiodata.tandem_report import WINDOWS
 from audiodata.timing import samples_to_seconds
 
 METRICS = "metrics.json"
@@ -103,7 +104,8 @@ def _drawn(cache: Cache, name: str) -> str:
     else:
         chosen = event_report.of_different_classes(cache.examples)
     arrays = [cache.read(example_id)[name] for example_id in chosen["example_id"]]
-    drawn = image(pictures.feature_examples(arrays, _titles(chosen), layout, seconds), name)
+    draw = pictures.waveform_examples if layout["axes"][-1] == "sample" else pictures.feature_examples
+    drawn = image(draw(arrays, _titles(chosen), layout, seconds), name)
     return ("<p>Channels 0 and 1.</p>" if of_pairs else "") + drawn
 
 
@@ -115,7 +117,7 @@ def _titles(examples: pd.DataFrame) -> list[str]:
 def _results(cache: Cache, folder: Path) -> list[str]:
     """What a folder holds: a run, a comparison of several, curves over noise; a folder without any of them is taken for an unfinished run."""
     known = {COMPARISON: spatial_report.comparison, ROBUSTNESS: spatial_report.robustness}
-    known |= {REPEATS: event_report.repeats, DEGRADATION: event_report.degradation}
+    known |= {REPEATS: event_report.repeats, DEGRADATION: event_report.degradation, WINDOWS: tandem_report.windows}
     sections = [section(folder) for name, section in known.items() if (folder / name).is_file()]
     return sections + ([] if sections and not (folder / METRICS).is_file() else [_run(cache, folder)])
 
@@ -133,7 +135,7 @@ def _run(cache: Cache, run: Path) -> str:
     if (run / "activity.npz").is_file():
         with np.load(run / "activity.npz") as layers:
             parts.append("<h3>Spikes per layer for one example</h3>" + image(pictures.layer_activity(dict(layers)), "spikes"))
-    return "\n".join([*parts, event_report.attention(cache, run)])
+    return "\n".join([*parts, event_report.attention(cache, run), tandem_report.run_sections(run)])
 
 
 def _provenance(cache: Cache) -> str:

@@ -20,6 +20,7 @@ from audiodata.events.spans import flat_sizes
 from audiodata.fingerprint import hash_arrays, hash_json
 from audiodata.images import load_image
 from audiodata.records import ClipSpan, Inspection
+from audiodata.speech_mixing import mix, read_recipe
 
 Samples = tuple[Any, int]  # array, or recordings of events by sense; and sample rate (0 for images)
 
@@ -76,10 +77,26 @@ def _describe_audio(root: Path, clip: ClipSpan, samples: Samples) -> Inspection:
 
 
 def _load_audio(root: Path, clip: ClipSpan) -> tuple[np.ndarray, int]:
-    duration_s = math.nan if clip.duration_s is None else clip.duration_s
-    parts = [audio.read_clip(clip_path(root, path), clip.start_s, duration_s, path) for path in clip.paths]
+    if clip.reader:
+        return _load_mixture(root, clip)
+    parts = [_read(root, path, clip.start_s, clip.duration_s) for path in clip.paths]
     waveform, sample_rate = parts[0] if len(parts) == 1 else _side_by_side(clip.paths, parts)
     return _picked(waveform, clip), sample_rate
+
+
+def _read(root: Path, path: str, start_s: float, duration_s: float | None) -> tuple[np.ndarray, int]:
+    return audio.read_clip(clip_path(root, path), start_s, math.nan if duration_s is None else duration_s, path)
+
+
+def _load_mixture(root: Path, clip: ClipSpan) -> tuple[np.ndarray, int]:
+    """Read the utterances of a mixture, several channels as their mean, and mix them as the clip's reader says."""
+    recipe = read_recipe(clip.reader, f"reader of {clip.clip_id}")
+    parts = [_read(root, path, *span) for path, span in zip(clip.paths, recipe.spans, strict=True)]
+    _, sample_rate = parts[0]
+    for path, (_, rate) in zip(clip.paths, parts, strict=True):
+        if rate != sample_rate:
+            raise ClipError("channels_differ", f"{path}: is at {rate} Hz, {clip.path} at {sample_rate} Hz; resample one of them")
+    return mix([audio.mix_channels(waveform, 1)[0] for waveform, _ in parts], sample_rate, recipe, clip.paths), sample_rate
 
 
 def _side_by_side(paths: tuple[str, ...], parts: list[tuple[np.ndarray, int]]) -> tuple[np.ndarray, int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_audioset import STRONG_HEADER
+from made_speech import LIBRI, write_librimix, write_wsj0
 
 from audiodata.catalog import load_catalog, shipped_catalogs
 from audiodata.datasets import dataset_settings, read_clips
@@ -183,3 +184,51 @@ def test_a_catalog_with_an_array_has_a_channel_for_each_microphone_and_lags_enou
         assert catalog.audio.channels == len(positions)
         longest = np.linalg.norm(positions[:, None] - positions, axis=-1).max() / catalog.array.speed_of_sound_m_s
         assert catalog.features["gcc_phat"].max_lag >= longest * catalog.audio.sample_rate
+
+
+def test_wsj0_2mix(tmp_path):
+    write_wsj0(tmp_path)
+    table = table_of(load_catalog("wsj0-2mix"), tmp_path)
+    assert table["split"].value_counts().to_dict() == {"train": 3, "val": 2, "test": 2}
+
+
+def test_librimix(tmp_path):
+    write_librimix(tmp_path)
+    speakers = sorted({name.partition("-")[0] for names in LIBRI.values() for both in names for name in both.split("_")})
+    rows = [f"{name:5}| {'FM'[number % 2]} | any | 8.0 | Somebody" for number, name in enumerate(speakers)]
+    (tmp_path / "SPEAKERS.TXT").write_text("\n".join(["; about", ";ID  |SEX| SUBSET |MINUTES| NAME", *rows]))
+    table = table_of(load_catalog("librimix"), tmp_path)
+    assert table["split"].value_counts().to_dict() == {"train": 3, "val": 2, "test": 1}
+    assert set(table["label"]) <= {"same sex", "different sex"}
+
+
+def test_mini_librimix(tmp_path):
+    write_librimix(tmp_path, mini=True)
+    assert table_of(load_catalog("mini-librimix"), tmp_path)["split"].value_counts().to_dict() == {"train": 3, "val": 2}
+
+
+def test_speech_mixtures(shared_data):
+    table = table_of(load_catalog("speech-mixtures"), shared_data / "speech")
+    assert table["split"].value_counts().to_dict() == {"train": 216, "val": 24, "test": 72}
+    heard = {split: {name for text in rows["labels"] for name in text.split(";")} for split, rows in table.groupby("split")}
+    assert heard == {"train": {"367", "1688", "2414"}, "val": {"2412", "2609"}, "test": {"533", "3005"}}
+    assert table.groupby("split")["label"].agg(set).to_dict() == {
+        "train": {"same sex", "different sex"}, "val": {"different sex"}, "test": {"different sex"},
+    }
+
+
+def test_the_template_of_mixtures_builds_from_a_folder_for_each_speaker(tmp_path):
+    names = [f"speaker{number}" for number in range(20)]
+    for name in names:
+        for take in range(2):
+            (tmp_path / name).mkdir(exist_ok=True)
+            (tmp_path / name / f"{take}.wav").touch()
+    table = table_of(load_catalog("mixtures-template"), tmp_path)
+    assert table["split"].value_counts().to_dict() == {"train": 4 * 32, "val": 8, "test": 8}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_clips_that_are_mixtures_keep_their_channels(name):
+    catalog = load_catalog(name)
+    if "waveform" in catalog.features:
+        assert catalog.audio.channels == 3 and catalog.audio.sample_rate == 8000

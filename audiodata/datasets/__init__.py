@@ -20,6 +20,8 @@ from audiodata.datasets import (
     folder,
     idx_images,
     joint_events,
+    librimix,
+    mixtures,
     mnist_dvs,
     nmnist,
     ntidigits,
@@ -27,6 +29,7 @@ from audiodata.datasets import (
     simulated_events,
     sloclas,
     tonic_events,
+    wsj0_2mix,
 )
 from audiodata.errors import CatalogError
 from audiodata.settings import Settings, nearest, validated
@@ -51,6 +54,8 @@ class DataSet(NamedTuple):
         ``(table, folder)`` writes the chosen clips as lists for other tools.
     settle : callable or None
         ``(settings, root)`` gives the settings with what they leave to the files that are there decided.
+    channels : callable or None
+        ``(settings)``: how many channels a clip has, where their mean would be no sound (a mixture and its sources).
     """
 
     settings: type[Settings]
@@ -60,6 +65,7 @@ class DataSet(NamedTuple):
     fetch: Callable[[Any, Path, float | None], list[Path]] | None = None
     write_lists: Callable[[pd.DataFrame, Path], list[Path]] | None = None
     settle: Callable[[Any, Path], Settings] | None = None
+    channels: Callable[[Any], int] | None = None
 
 
 DATASETS: dict[str, DataSet] = {
@@ -143,6 +149,27 @@ DATASETS: dict[str, DataSet] = {
         ntidigits.read_clips,
         "events",
         "N-TIDIGITS18: spoken digits as heard by an event-based cochlea of 64 channels",
+    ),
+    "mixtures": DataSet(
+        mixtures.MixturesSettings,
+        mixtures.read_clips,
+        "audio",
+        "two or three of your own utterances at once, mixed while a cache is built; speakers never in two splits",
+        channels=mixtures.clip_channels,
+    ),
+    "wsj0_2mix": DataSet(
+        wsj0_2mix.Wsj0MixSettings,
+        wsj0_2mix.read_clips,
+        "audio",
+        "WSJ0-2mix and WSJ0-3mix: two or three speakers at once, with each of them alone",
+        channels=wsj0_2mix.clip_channels,
+    ),
+    "librimix": DataSet(
+        librimix.LibriMixSettings,
+        librimix.read_clips,
+        "audio",
+        "LibriMix and MiniLibriMix: two or three speakers at once, with each of them alone; also in noise",
+        channels=librimix.clip_channels,
     ),
     "tonic": DataSet(
         tonic_events.TonicSettings,

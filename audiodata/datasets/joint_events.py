@@ -20,10 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from pydantic import field_validator
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from audiodata.clips import COLUMNS, clips_table
+from audiodata.datasets.connections import connected_rows, named_groups
 from audiodata.errors import CatalogError, MetadataError
 from audiodata.fingerprint import unit_hashes
 from audiodata.records import ClipSpan, partner_text
@@ -209,14 +208,10 @@ def _span(row: dict[str, Any]) -> ClipSpan:
 
 
 def _components(visual: np.ndarray, auditory: np.ndarray) -> list[str]:
-    """Name, for each pair, the groups that are connected to it through any pairs, after the first of them."""
-    seen, seen_names = pd.factorize(visual, sort=True)
-    heard, heard_names = pd.factorize(auditory, sort=True)
-    size = len(seen_names) + len(heard_names)
-    links = coo_array((np.ones(len(seen)), (seen, heard + len(seen_names))), shape=(size, size))
-    component = connected_components(links, directed=False)[1]
-    first = pd.Series(seen_names).groupby(component[: len(seen_names)]).first()
-    return [f"with {first[number]}" for number in component[seen]]
+    """Name, for each pair, the groups that are connected to it through any pairs, after the first of them that is visual."""
+    seen, seen_names = pd.factorize(visual)
+    heard, _ = pd.factorize(auditory)
+    return named_groups(connected_rows(np.stack([seen, heard + len(seen_names)], axis=1)), visual)
 
 
 def _with_rows(pairs: pd.DataFrame, left_out: pd.DataFrame) -> pd.DataFrame:

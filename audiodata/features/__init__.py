@@ -21,6 +21,7 @@ from audiodata.features.mtpc import MTPC
 from audiodata.features.spatial import GCC_PHAT
 from audiodata.features.spectral import LOG_MEL, MFCC
 from audiodata.features.stft import analyse
+from audiodata.features.waveform import WAVEFORM
 from audiodata.settings import Settings
 
 __all__ = [
@@ -50,6 +51,7 @@ FEATURES: dict[str, Feature] = {
     "visual_frames": VISUAL_FRAMES,
     "visual_time_surface": VISUAL_TIME_SURFACE,
     "visual_voxel_grid": VISUAL_VOXEL_GRID,
+    "waveform": WAVEFORM,
 }
 
 
