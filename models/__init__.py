@@ -5,6 +5,7 @@ add one line to `MODELS`: the commands and the conformance tests find it there.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from torch import nn
@@ -13,11 +14,15 @@ from audiodata.settings import Settings
 from audiodata.shards import Cache
 from models import spikslcnet
 from models.a_network import ANetwork, ANetworkConfig
+from models.autoencoder import Autoencoder, AutoencoderConfig
 from models.csnn import CNN, CSNN, CnnConfig, CsnnConfig
 from models.feedforward import MLP, FeedforwardConfig, FeedforwardSNN, MlpConfig
 from models.gcc_phat_cnn import GccPhatCnn, GccPhatCnnConfig
+from models.image_networks import AlexnetLike, ImageNetworkConfig, MnistCnn, Vgg11Like, Vgg16Like, VggLikeConfig
 from models.mtpc_csnn import MtpcCsnn, MtpcCsnnConfig
 from models.multimodal import Multimodal, MultimodalConfig, MultimodalFc, MultimodalFcConfig
+from models.reference_networks import EfficientNetConfig, ReferenceConfig, ReferenceNetwork, VggConfig, builder
+from models.separator import Separator, SeparatorConfig, mixture_settings
 from models.sloclas_slcnet import SloclasSlcnet, SloclasSlcnetConfig
 from models.spikslcnet import SLCNet, SlcNetConfig, SpikSLCNet, SpikSlcNetConfig
 from models.srp_phat import ArgmaxConfig, GccArgmax, SrpPhat, SrpPhatConfig
@@ -35,8 +40,8 @@ class Model(NamedTuple):
     build : callable
         ``(config, shape, classes) -> Module`` for features of that shape, or of those shapes by name.
     task : str
-        What it is trained for: "classification" (one feature, an `Output`), "localization" (features by name, a `Located`) or "voting" (frames
-        of events by name, a `Votes`).
+        What it is trained for: "classification" (one feature, an `Output`), "localization" (features by name, a `Located`), "voting" (frames
+        of events by name, a `Votes`), "reconstruction" (one feature, a `Reconstruction`) or "separation" (mixtures, a `Separated`).
     kind : str
         Whether it spikes ("SNN"), learns without spikes ("ANN") or learns nothing ("classical").
     summary : str
@@ -51,11 +56,13 @@ class Model(NamedTuple):
         Whether there is anything to train.
     from_cache : callable, optional
         ``cache -> settings``: what of its settings the cache itself says.
+    needs : callable, optional
+        Imports the optional package that the network is made by, or raises `EnvironmentFault`.
     """
 
     config: type[Settings]
     build: Callable[..., nn.Module]
-    task: Literal["classification", "localization", "voting"]
+    task: Literal["classification", "localization", "voting", "reconstruction", "separation"]
     kind: Literal["SNN", "ANN", "classical"]
     summary: str
     page: str
@@ -63,6 +70,7 @@ class Model(NamedTuple):
     features: tuple[str | tuple[str, ...], ...] = ()
     trained: bool = True
     from_cache: Callable[[Cache], dict[str, Any]] | None = None
+    needs: Callable[[], Any] | None = None
 
 
 class Preset(NamedTuple):
@@ -73,7 +81,10 @@ class Preset(NamedTuple):
 
 
 CSNN_PAGE, FEEDFORWARD_PAGE, SPIKSLCNET_PAGE = "models.train_csnn", "models.train_feedforward", "models.train_spikslcnet"
-MULTIMODAL_PAGE = "models.train_multimodal"
+MULTIMODAL_PAGE, SEPARATOR_PAGE = "models.train_multimodal", "models.train_separator"
+REFERENCE_PAGE = "models.train_reference"
+
+IMAGE_PAGE, AUTOENCODER_PAGE = "models.train_image_networks", "models.train_autoencoder"
 
 MODELS: dict[str, Model] = {
     "csnn": Model(
@@ -127,6 +138,45 @@ MODELS: dict[str, Model] = {
     "multimodal_fc": Model(
         MultimodalFcConfig, MultimodalFc, "voting", "SNN", "v_network and a_network, fused by dense layers", MULTIMODAL_PAGE,
         features=("visual_frames", "auditory_frames"),
+    ),
+    "separator": Model(
+        SeparatorConfig, Separator, "separation", "ANN", "encoder, masks from dilated convolutions, decoder (Wu et al. 2021)", SEPARATOR_PAGE,
+        features=("waveform",), from_cache=mixture_settings,
+    ),
+    "resnet50": Model(
+        ReferenceConfig, partial(ReferenceNetwork, "resnet50"), "classification", "ANN", "residual blocks (He et al. 2016)",
+        REFERENCE_PAGE, needs=partial(builder, "resnet50"),
+    ),
+    "resnet101": Model(
+        ReferenceConfig, partial(ReferenceNetwork, "resnet101"), "classification", "ANN", "more residual blocks (He et al. 2016)",
+        REFERENCE_PAGE, needs=partial(builder, "resnet101"),
+    ),
+    "efficientnet_b0": Model(
+        EfficientNetConfig, partial(ReferenceNetwork, "efficientnet_b0"), "classification", "ANN", "convolutions, weighed channels (Tan and Le 2019)",
+        REFERENCE_PAGE, needs=partial(builder, "efficientnet_b0"),
+    ),
+    "vgg16": Model(
+        VggConfig, partial(ReferenceNetwork, "vgg16"), "classification", "ANN", "13 convolutions, 3 dense layers (Simonyan and Zisserman 2015)",
+        REFERENCE_PAGE, needs=partial(builder, "vgg16"),
+    ),
+    "densenet121": Model(
+        ReferenceConfig, partial(ReferenceNetwork, "densenet121"), "classification", "ANN", "each layer sees all before it (Huang et al. 2017)",
+        REFERENCE_PAGE, needs=partial(builder, "densenet121"),
+    ),
+    "mobilenet_v2": Model(
+        ReferenceConfig, partial(ReferenceNetwork, "mobilenet_v2"), "classification", "ANN", "separable convolutions (Sandler et al. 2018)",
+        REFERENCE_PAGE, needs=partial(builder, "mobilenet_v2"),
+    ),
+    "mnist_cnn": Model(
+        ImageNetworkConfig, MnistCnn, "classification", "ANN", "four convolutions for images of 28 x 28 (Wu et al. 2021)", IMAGE_PAGE
+    ),
+    "alexnet_like": Model(
+        ImageNetworkConfig, AlexnetLike, "classification", "ANN", "five convolutions for small images (Wu et al. 2021)", IMAGE_PAGE
+    ),
+    "vgg11_like": Model(VggLikeConfig, Vgg11Like, "classification", "ANN", "eight convolutions (Wu et al. 2021)", IMAGE_PAGE),
+    "vgg16_like": Model(VggLikeConfig, Vgg16Like, "classification", "ANN", "thirteen convolutions (Wu et al. 2021)", IMAGE_PAGE),
+    "autoencoder": Model(
+        AutoencoderConfig, Autoencoder, "reconstruction", "ANN", "dense layers through a bottleneck and back (Wu et al. 2021)", AUTOENCODER_PAGE
     ),
 }  # fmt: skip
 

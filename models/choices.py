@@ -41,12 +41,14 @@ def choose(name: str) -> Choice:
     Raises
     ------
     AudioDataError
-        There is none, with the nearest known one.
+        There is none, with the nearest known one; or the package that it is made by isn't installed.
     """
     if name in PRESETS:
         return Choice(name, PRESETS[name].network, PRESETS[name].settings)
     if name not in MODELS:
         raise AudioDataError(f"unknown network `{name}`{nearest(name, [*MODELS, *PRESETS])}")
+    if MODELS[name].needs:
+        MODELS[name].needs()  # of several networks that are to be trained, none is before all can be
     return Choice(name, name, {})
 
 

@@ -11,6 +11,12 @@ from models.choices import Choice, check_known, choose, settings_for
 from models.runs import write_json
 
 COMPARISON, TABLE = "comparison.json", "comparison.md"
+# Figures of networks that neither classify nor localize: name in `metrics.json`, heading and form in a table.
+FIGURES = (
+    ("mse", "MSE", "{:.5f}"),
+    ("si_sdr", "SI-SDR (dB)", "{:.2f}"),
+    ("si_sdr_improvement", "SI-SDR improvement (dB)", "{:.2f}"),
+)
 WORDS = 2  # columns of words, to the left; all others hold numbers
 
 
@@ -78,16 +84,19 @@ def row_of(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
     -------
     dict
         ``method``, ``type`` ("SNN", "ANN", "classical"), ``time_steps``, ``doa_mae_deg``, ``doa_accuracy`` (share by tolerance in degrees),
-        ``accuracy`` (of classes), ``parameters``, and per example ``synaptic_operations`` (additions) and ``macs``.
+        ``accuracy`` (of classes), ``mse`` (of reconstructions), ``si_sdr`` and ``si_sdr_improvement`` (of separated sounds, dB), ``parameters``,
+        and per example ``synaptic_operations`` (additions) and ``macs``.
     """
-    kind, doa, operations = MODELS[metrics["network"]].kind, metrics.get("doa"), metrics["operations_per_example"]
+    kind = "SNN" if "conversion" in metrics else MODELS[metrics["network"]].kind
+    doa, operations = metrics.get("doa"), metrics["operations_per_example"]
     return {
         "method": name,
         "type": kind,
         "time_steps": metrics["time_steps"] or (1 if kind == "ANN" else None),
         "doa_mae_deg": doa and doa["mae_deg"],
         "doa_accuracy": doa and doa["accuracy"],
-        "accuracy": metrics["accuracy"],
+        "accuracy": metrics.get("accuracy"),
+        **{name: metrics.get(name) for name, _, _ in FIGURES},
         "parameters": metrics["parameters"],
         "synaptic_operations": sum(operations["synaptic_operations"].values()),
         "macs": sum(operations["macs"].values()),
@@ -95,22 +104,25 @@ def row_of(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    """Columns and cells in the form of SpikSLC-Net's Tables 1 and 5; without directions, the columns about them are left out."""
+    """Columns and cells in the form of SpikSLC-Net's Tables 1 and 5; columns of what none of them does are left out."""
     tolerances = sorted({tolerance for row in rows for tolerance in row["doa_accuracy"] or {}}, key=float)
-    located = bool(tolerances)
+    figures = [figure for figure in FIGURES if any(row[figure[0]] is not None for row in rows)]
+    located, classified = bool(tolerances), not figures or any(row["accuracy"] is not None for row in rows)
     columns = ["Method", "Type", "Time steps", *(["DoA MAE (deg)"] if located else [])]
-    columns += [*(f"DoA acc. < {tolerance} deg (%)" for tolerance in tolerances), "SEC acc. (%)" if located else "Accuracy (%)"]
-    columns += ["Parameters", "Synaptic operations", "MACs"]
-    return columns, [_cells(row, tolerances) for row in rows]
+    columns += [f"DoA acc. < {tolerance} deg (%)" for tolerance in tolerances]
+    columns += ["SEC acc. (%)" if located else "Accuracy (%)"] if classified else []
+    columns += [*(heading for _, heading, _ in figures), "Parameters", "Synaptic operations", "MACs"]
+    return columns, [_cells(row, tolerances, classified, figures) for row in rows]
 
 
-def _cells(row: dict[str, Any], tolerances: Sequence[str]) -> list[str]:
+def _cells(row: dict[str, Any], tolerances: Sequence[str], classified: bool, figures: Sequence[tuple[str, str, str]]) -> list[str]:
     within = row["doa_accuracy"] or {}
-    shares = [*(within.get(tolerance) for tolerance in tolerances), row["accuracy"]]
+    shares = [*(within.get(tolerance) for tolerance in tolerances), *([row["accuracy"]] if classified else [])]
     directions = [shown(row["doa_mae_deg"], "{:.2f}")] if tolerances else []
+    others = [shown(row[name], form) for name, _, form in figures]
     counts = [shown(row[name], "{:,.0f}") for name in ("parameters", "synaptic_operations", "macs")]
     percents = [shown(share if share is None else 100 * share, "{:.2f}") for share in shares]
-    return [row["method"], row["type"], shown(row["time_steps"], "{}"), *directions, *percents, *counts]
+    return [row["method"], row["type"], shown(row["time_steps"], "{}"), *directions, *percents, *others, *counts]
 
 
 def shown(value: float | None, form: str) -> str:

@@ -10,10 +10,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from audiodata.errors import CacheError
+from audiodata.errors import AudioDataError, CacheError
 from audiodata.originals import Originals
 from audiodata.progress import Bar
 from audiodata.records import ExampleSpan
+from models import MODELS
 from models.evaluation import AnyTask, check_fits, load_network, open_for, task_of
 from models.runs import RunRecord
 from models.seeds import derived_generator
@@ -121,6 +122,9 @@ def _names(runs: Sequence[Path]) -> list[str]:
 
 def _entry(run: Path, name: str, cache: Path) -> Entry:
     network, record = load_network(run)
+    task = MODELS[record.network].task
+    if task in ("reconstruction", "separation"):
+        raise AudioDataError(f"{run}: holds `{record.network}`, a network for {task}; only networks that find classes or directions are measured so")
     source = open_for(record.network, cache, record.training_settings)
     check_fits(record, source)
     return Entry(name, network, record, source, task_of(record, network))

@@ -161,6 +161,19 @@ class CNN(ConvolutionalLayers):
         values = self.fc(self.dropout(maps.unsqueeze(0), generator).squeeze(0)).unsqueeze(0)  # [1, B, C]
         return Output(values, values)
 
+    def chain(self) -> dict[str, nn.Module]:
+        """Layers in order, for conversion (`models.chain`); with `pooling` = "max" they are refused there."""
+        layers = {"conv1": self.conv1, "norm1": self.norm1, "relu1": nn.ReLU(), "conv2": self.conv2, "norm2": self.norm2, "relu2": nn.ReLU()}
+        return layers | {"dropout": self.dropout, "fc": self.fc}
+
+    def prepare(self, features: Tensor) -> tuple[Tensor, None]:
+        """Give what the first layer takes, ``[B, channel, band, frame]`` scaled."""
+        return self.scaling(features), None
+
+    def finish(self, values: Tensor, context: None) -> Output:
+        """Give class values ``[B, C]`` as the only time step, ``[1, B, C]``."""
+        return Output(values.unsqueeze(0), values.unsqueeze(0))
+
     def spiking_layers(self) -> dict[str, nn.Module]:
         """None."""
         return {}

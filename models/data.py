@@ -15,7 +15,7 @@ from audiodata.torch_dataset import ShardDataset
 from models.augment import Augmentation, AugmentConfig, change_gain_log_mel, change_gain_mfcc
 from models.event_augment import EventAugmentation
 from models.seeds import derived_generator
-from models.training_config import ClassificationTraining, TrainingConfig, VotingTraining
+from models.training_config import ClassificationTraining, SeparationTraining, TrainingConfig, VotingTraining
 from models.views import Features, Source, View, each_of
 
 # A split whose features are smaller than this is read once and held in memory.
@@ -32,9 +32,9 @@ class Batch(NamedTuple):
     Attributes
     ----------
     features : Tensor [B, channel, band, frame] or dict of str to Tensor
-        The one feature that the network takes, or several by name; frames of events ``[B, time, ...]``. All float32.
+        The one feature that the network takes, or several by name; frames of events ``[B, time, ...]``, mixtures ``[B, 1, sample]``. All float32.
     targets : dict of str to Tensor [B]
-        ``label`` (int64 class index, -1 for none) and whatever else the cache holds.
+        ``label`` (int64 class index, -1 for none) and whatever else the cache holds; of mixtures their parts, ``sources`` ``[B, source, sample]``.
     """
 
     features: Features
@@ -64,9 +64,9 @@ def gain_function(source: Source) -> Callable[[Tensor, float], Tensor]:
 class Examples(Dataset):
     """Examples of one split from which something can be learned, as a map-style data set.
 
-    Those are the ones with a class and, where directions are sought, those with a direction. It is asked for ``(epoch, position)`` and not
-    only for a position, so that the random changes of an example depend on the seed, the epoch and the position alone, whichever process
-    makes them.
+    Those are the ones with a class and, where directions are sought, those with a direction; all where classes do not matter. It is asked
+    for ``(epoch, position)`` and not only for a position, so that the random changes of an example depend on the seed, the epoch and the
+    position alone, whichever process makes them.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Examples(Dataset):
         self._dataset = ShardDataset(source.cache, split=split, features=list(source.views))
         self.rows = np.flatnonzero(self._useful(split))
         if not len(self.rows):
-            raise CacheError(f"{source.cache.path}: split `{split}` has no example with a class")
+            raise CacheError(f"{source.cache.path}: split `{split}` has no example{' with a class' if source.labelled else ''}")
         self._held = self._read(range(len(self.rows))) if self._bytes() <= HELD_BYTES else None
 
     def __len__(self) -> int:
@@ -118,7 +118,7 @@ class Examples(Dataset):
     def read(self, positions: Sequence[int]) -> Batch:
         """Read several examples as they are in the cache."""
         features, targets = self.tables(positions)
-        return Batch(self.source.given(features), targets)
+        return Batch(self.source.given(features), self.source.wanted(features, targets))
 
     def tables(self, positions: Sequence[int]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Read the features, turned but not yet float32, and the targets of several examples, both by name."""
@@ -137,8 +137,15 @@ class Examples(Dataset):
         ids = self._dataset.example_ids
         return [ids[row] for row in self.rows]
 
+    def column(self, name: str) -> list[str]:
+        """Text of one column of the cache's table of examples, of all examples in order."""
+        table = self.source.cache.examples.set_index("example_id")[name]
+        return table.loc[self.example_ids()].tolist()
+
     def _useful(self, split: str) -> np.ndarray:
         labelled = self._dataset.labels.numpy() >= 0
+        if not self.source.labelled:
+            return np.ones(len(labelled), dtype=bool)
         if not self.source.located:
             return labelled
         azimuths = ShardDataset(self.source.cache, split=split, features=[], targets=["azimuth_deg"])
@@ -300,10 +307,19 @@ def load_data(source: Source, config: TrainingConfig, scaled: Collection[str] | 
     """
     plain = Examples(source, "train", seed=config.seed)
     ranges = measure_ranges(plain, config.cut_share, scaled)
-    train = plain.augmented(augmentation_of(config, source, ranges))
+    train = changing(plain, config, ranges)
     val = Examples(source, "val", seed=config.seed) if source.examples_in("val") else None
     batches = partial(make_loader, batch_size=config.batch_size, workers=config.workers)
     return Data(source, batches(train, shuffle=True), batches(val) if val else None, ranges)
+
+
+def changing(plain: Examples, config: TrainingConfig, ranges: dict[str, Ranges]) -> Dataset:
+    """Return training examples with the random changes that the settings ask for, or mixtures made anew of their sources; raises as `load_data`."""
+    if isinstance(config, SeparationTraining) and config.mixing == "dynamic":
+        from models.dynamic_mixing import DynamicMixing, speakers_in  # which builds on this module
+
+        return DynamicMixing(plain, speakers_in(plain), config.snr_db)
+    return plain.augmented(augmentation_of(config, plain.source, ranges))
 
 
 def augmentation_of(config: TrainingConfig, source: Source, ranges: dict[str, Ranges]) -> Augment | None:

@@ -1,4 +1,4 @@
-"""Measure a finished run on one split of a cache: ``metrics.json``, ``predictions.csv``, ``activity.npz`` and ``attention.npz``."""
+"""Measure a finished run on one split of a cache: ``metrics.json``, ``predictions.csv`` and what else there is to see (`models.runs`)."""
 
 import importlib
 from collections.abc import Iterable
@@ -14,21 +14,42 @@ from audiodata.errors import AudioDataError, CacheError
 from audiodata.settings import Settings, validated
 from audiodata.shards import Cache, open_cache, replacing
 from models import MODELS, Model
+from models.accounting import FLOAT_BITS
 from models.classification import Classification, ClassificationTally
-from models.data import Batch, Examples, Ranges, make_loader
+from models.data import Batch, Examples, Ranges, evenly_spaced, make_loader
 from models.localization import Localization, LocalizationTally
 from models.metrics import Meter, cost_summary, record_spikes
-from models.runs import ACTIVITY, ATTENTION, METRICS, PREDICTIONS, RunRecord, load_weights, read_record, write_json
+from models.reconstruction import Reconstructing, ReconstructionTally
+from models.runs import ACTIVITY, ATTENTION, METRICS, PREDICTIONS, RECONSTRUCTIONS, RunRecord, load_weights, read_record, write_json
 from models.seeds import derived_generator, derived_seed
-from models.views import PREFERRED, Source, has_time_steps, moved, open_event_source, open_located_source, open_source
+from models.separation import Separation, SeparationTally
+from models.views import (
+    PREFERRED,
+    WAVEFORM,
+    Source,
+    has_time_steps,
+    moved,
+    open_event_source,
+    open_located_source,
+    open_mixture_source,
+    open_source,
+)
 from models.votes import SENSES
 from models.voting import Voting, VotingTally
 
-AnyTask = Classification | Localization | Voting
-AnyTally = ClassificationTally | LocalizationTally | VotingTally
-TASKS: dict[str, type[AnyTask]] = {"classification": Classification, "localization": Localization, "voting": Voting}
+AnyTask = Classification | Localization | Voting | Reconstructing | Separation
+AnyTally = ClassificationTally | LocalizationTally | VotingTally | ReconstructionTally | SeparationTally
+TASKS: dict[str, type[AnyTask]] = {
+    "classification": Classification,
+    "localization": Localization,
+    "voting": Voting,
+    "reconstruction": Reconstructing,
+    "separation": Separation,
+}
 # Of so many examples of each class the attention is kept.
 ATTENDED_PER_CLASS = 3
+# So many examples are drawn beside their reconstructions.
+PICTURED = 20
 
 
 class Measured(NamedTuple):
@@ -36,7 +57,7 @@ class Measured(NamedTuple):
 
     Attributes
     ----------
-    tally : ClassificationTally, LocalizationTally or VotingTally
+    tally : the task's tally
         Truth and answers: ``examples``, ``summary()`` and ``predictions()``.
     meter : Meter
         Spikes and operations of all examples together.
@@ -52,8 +73,8 @@ def evaluate_run(run: Path, cache: Path, split: str = "test", *, fold: bool = Fa
     Parameters
     ----------
     run : Path
-        What a training wrote; ``metrics.json``, ``predictions.csv`` and, for a spiking network, ``activity.npz`` are written there, and
-        ``attention.npz`` for one that weighs its senses.
+        What a training wrote; ``metrics.json``, ``predictions.csv`` and, for a spiking network, ``activity.npz`` are written there,
+        ``attention.npz`` for one that weighs its senses, and ``reconstructions.png`` for one that gives back what it is given.
     cache : Path
         With the classes and the features that the network was trained on.
     split : str
@@ -78,13 +99,18 @@ def evaluate_run(run: Path, cache: Path, split: str = "test", *, fold: bool = Fa
     generator = derived_generator(settings["seed"], "evaluate")
     found = measure(network, make_loader(examples, settings["batch_size"]), task_of(record, network), record.classes, generator)
     metrics = _about(record, source, split, fold) | found.tally.summary()
-    metrics |= cost_summary(network, found.meter, found.tally.examples, twin_of(record), record.shape)
+    if isinstance(found.tally, SeparationTally):
+        metrics["by_label"] = found.tally.by_group(examples.column("label"))
+    bits = (record.conversion or {}).get("weight_bits") or FLOAT_BITS
+    metrics |= cost_summary(network, found.meter, found.tally.examples, twin_of(record), record.shape, bits)
     write_json(run / METRICS, metrics | {"settings": {"network": record.network_settings, "training": settings}})
     _write_predictions(run / PREDICTIONS, examples, found)
     if network.spiking_layers():
         _write_activity(run / ACTIVITY, network, examples, settings["seed"])
     if metrics.get("attention"):
         _write_attention(run / ATTENTION, network, examples, found.tally, settings["seed"])
+    if MODELS[record.network].task == "reconstruction":
+        _write_reconstructions(run / RECONSTRUCTIONS, network, examples, settings["seed"])
     return metrics
 
 
@@ -96,7 +122,8 @@ def measure(network: nn.Module, batches: Iterable[Batch], task: AnyTask, classes
     network : Module
         Is put in evaluation mode.
     batches : iterable of Batch
-    task : Classification, Localization or Voting
+    task : Task
+        See `TASKS`.
     classes : tuple of str
         Their names.
     generator : Generator
@@ -132,10 +159,19 @@ def load_network(run: Path, *, fold: bool = False) -> tuple[nn.Module, RunRecord
     """
     record = read_record(run)
     network = build_network(record)
+    if record.conversion is not None:
+        network = converted(network, record)
     if MODELS[record.network].trained:
         load_weights(run, network)
     network.eval()
     return (folded(network, record.network) if fold else network), record
+
+
+def converted(network: nn.Module, record: RunRecord) -> nn.Module:
+    """Make a network without spikes the spiking one that a converted run holds, with weights still to be loaded."""
+    from models.tandem import skeleton  # which builds on this module
+
+    return skeleton(network, record.conversion)
 
 
 def folded(network: nn.Module, name: str) -> nn.Module:
@@ -168,7 +204,11 @@ def open_for(name: str, cache: Path, training: dict[str, Any]) -> Source:
     _check_kind(name, open_cache(cache))
     if model.task == "voting":
         return open_event_source(cache, model.features)
-    return open_located_source(cache, model.features) if model.task == "localization" else open_source(cache, training["feature"])
+    if model.task == "localization":
+        return open_located_source(cache, model.features)
+    if model.task == "separation":
+        return open_mixture_source(cache)
+    return open_source(cache, training["feature"], labelled=model.task == "classification")
 
 
 def _check_kind(name: str, cache: Cache) -> None:
@@ -184,8 +224,10 @@ def _check_kind(name: str, cache: Cache) -> None:
 
 
 def _wanted(model: Model) -> list[tuple[str, ...]]:
-    if model.task == "classification":
+    if model.task in ("classification", "reconstruction"):
         return [PREFERRED]
+    if model.task == "separation":
+        return [(WAVEFORM,)]
     return [(each,) if isinstance(each, str) else each for each in model.features]
 
 
@@ -230,7 +272,9 @@ def set_ranges(network: nn.Module, ranges: dict[str, Ranges]) -> None:
 
 
 def twin_of(record: RunRecord) -> nn.Module | None:
-    """Build the network with the same layers and without spikes; None for a network that has none."""
+    """Build the network with the same layers and without spikes, of a converted one that which it was made from; None for one that has none."""
+    if record.conversion is not None:
+        return build_network(record).eval()
     name = MODELS[record.network].twin
     if not name:
         return None
@@ -241,7 +285,8 @@ def twin_of(record: RunRecord) -> nn.Module | None:
 
 def record_of(name: str, settings: Settings, training: Settings, source: Source) -> RunRecord:
     """Describe a run that is to train a network on a source."""
-    resolved = training.model_dump(mode="json") | ({} if source.by_name else {"feature": source.feature})
+    resolved = training.model_dump(mode="json")
+    resolved |= {"feature": source.feature} if "feature" in resolved else {}
     return RunRecord(name, settings.model_dump(mode="json"), resolved, source.shape, source.classes, source.identity())
 
 
@@ -251,20 +296,20 @@ def measured_split(source: Source) -> str:
 
 
 def _about(record: RunRecord, source: Source, split: str, fold: bool) -> dict[str, Any]:
-    network, training = record.network_settings, record.training_settings
+    network, training, conversion = record.network_settings, record.training_settings, record.conversion
     return {
         "network": record.network,
         "split": split,
         "feature": list(source.views) if source.by_name else source.feature,
         "shape": source.shape,
         "seed": training["seed"],
-        "time_steps": network.get("time_steps") or source.time_steps,
+        "time_steps": conversion["time_steps"] if conversion else network.get("time_steps") or source.time_steps,
         "encoding": network.get("encoding"),
         "decode": training.get("decode"),
         "folded": fold,
         "trained_on": record.cache,
         "evaluated_on": source.identity(),
-    }
+    } | ({"conversion": conversion} if conversion else {})
 
 
 def _write_predictions(path: Path, examples: Examples, found: Measured) -> None:
@@ -295,3 +340,15 @@ def _write_attention(path: Path, network: nn.Module, examples: Examples, tally: 
             predicted=names[predicted[positions]],
             example_id=np.array([examples.example_id(position) for position in positions]),
         )
+
+
+def _write_reconstructions(path: Path, network: nn.Module, examples: Examples, seed: int) -> None:
+    from models.reconstruction_pictures import reconstruction_pairs  # matplotlib takes a second to import
+
+    features = examples.read(evenly_spaced(len(examples), PICTURED)).features
+    with torch.no_grad():
+        output = network(features, derived_generator(seed, "evaluate"))
+    values, wanted = (part.view_as(features).numpy() for part in output)
+    figure = reconstruction_pairs(wanted, values)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 from torch import Generator, Tensor, nn
 
+from audiodata.errors import AudioDataError
 from audiodata.settings import Settings
 from models.layers import Encoder, Output, OutputNeurons, Scaling, Shape, SpikingConfig, TimeDropout, WeightedLayer
 
@@ -139,6 +140,29 @@ class MLP(DenseLayers):
         hidden = hidden.unsqueeze(0) if self.config.over == "whole" else hidden  # [1 or frame, B, hidden]
         values = self.fc2(self.dropout(hidden, generator)).mean(0, keepdim=True)
         return Output(values, values)
+
+    def chain(self) -> dict[str, nn.Module]:
+        """Layers in order, for conversion (`models.chain`).
+
+        Raises
+        ------
+        AudioDataError
+            `over` = "frames": the class values are a mean over frames, and a converted network has no other time than that of its spike counts.
+        """
+        if self.config.over == "frames":
+            raise AudioDataError(
+                '`over` = "frames" can\'t be converted: its class values are a mean over the frames of an example, where spike counts take one '
+                "vector an example; train it with --set over=whole"
+            )
+        return {"fc1": self.fc1, "relu": nn.ReLU(), "dropout": self.dropout, "fc2": self.fc2}
+
+    def prepare(self, features: Tensor) -> tuple[Tensor, None]:
+        """Give what the first layer takes, ``[B, N]``."""
+        return self.vectors(features), None
+
+    def finish(self, values: Tensor, context: None) -> Output:
+        """Give class values ``[B, C]`` as the only time step, ``[1, B, C]``."""
+        return Output(values.unsqueeze(0), values.unsqueeze(0))
 
     def spiking_layers(self) -> dict[str, nn.Module]:
         """None."""

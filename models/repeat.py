@@ -17,9 +17,10 @@ from audiodata.settings import Settings
 from audiodata.shards import open_cache, replacing
 from models import MODELS
 from models.choices import Choice, settings_for
-from models.compare import choose_all, markdown_table, meant_for, measured_on, shown
+from models.compare import FIGURES, choose_all, markdown_table, meant_for, measured_on, shown
 from models.evaluation import build_network
 from models.runs import read_record, write_json
+from models.votes import SENSES
 
 FORMAT, FORMAT_VERSION = "audiodata-repeats", 1
 CURVES = "curves.csv"
@@ -27,7 +28,10 @@ REPEATS, TABLE, PICTURE = "repeats.json", "repeats.md", "repeats.png"
 # Curves are drawn of the first of these that all networks have.
 DRAWN = ("val_accuracy", "val_doa_accuracy", "train_accuracy", "train_doa_accuracy")
 LAYERS_NAMED = 6
-FIGURE_NAMES = {"accuracy": "accuracy (%)", "doa_mae_deg": "DoA MAE (deg)"}
+OTHER = {name: (heading, form) for name, heading, form in FIGURES}
+FIGURE_NAMES = {"accuracy": "accuracy (%)", "doa_mae_deg": "DoA MAE (deg)"} | {name: heading for name, (heading, _) in OTHER.items()}
+# Figures of which the lowest is the best.
+LOWEST = ("doa_mae_deg", "mse")
 
 
 def repeat(names: Sequence[str], cache: Path, folder: Path, given: dict[str, Any], seeds: int = 5, *, resume: bool = False) -> dict[str, Any]:
@@ -123,7 +127,7 @@ def row_of(plan: Plan, measured: Sequence[dict[str, Any]], catalog: dict[str, An
         ``method``, ``network``, ``type`` ("SNN", "ANN", "classical"), ``structure``, ``modality`` ("Unimodal", "Multimodal"), ``dataset``,
         ``parameters``, ``seeds``, ``figures`` by name, see `spread`: ``accuracy``, that of sub-networks (``visual_accuracy``,
         ``auditory_accuracy``), and of directions ``doa_mae_deg`` and ``doa_accuracy_<tolerance in degrees>``; and ``curves`` by name, see
-        `mean_curve`.
+        `mean_curve`. Of other tasks than classes and directions those of `models.compare.FIGURES`.
     """
     metrics, figures = measured[0], [figures_of(each) for each in measured]
     senses = senses_of(metrics["feature"])
@@ -136,7 +140,7 @@ def row_of(plan: Plan, measured: Sequence[dict[str, Any]], catalog: dict[str, An
         "dataset": dataset_name(catalog, senses),
         "parameters": metrics["parameters"],
         "seeds": list(plan.runs),
-        "figures": {key: spread([each[key] for each in figures], lowest=key == "doa_mae_deg") for key in figures[0]},
+        "figures": {key: spread([each[key] for each in figures], lowest=key in LOWEST) for key in figures[0]},
         "curves": mean_curves([read_curves(run) for run in plan.runs.values()]),
     }
 
@@ -145,7 +149,8 @@ def figures_of(metrics: dict[str, Any]) -> dict[str, float]:
     """Figures of one run by name, those that there are."""
     doa = metrics.get("doa") or {"mae_deg": None, "accuracy": {}}
     found = {"doa_mae_deg": doa["mae_deg"]} | {f"doa_accuracy_{tolerance}": share for tolerance, share in doa["accuracy"].items()}
-    found |= {"accuracy": metrics["accuracy"]} | {f"{sense}_accuracy": share for sense, share in metrics.get("senses", {}).items()}
+    found |= {name: metrics.get(name) for name in ("accuracy", *(name for name, _, _ in FIGURES))}
+    found |= {f"{sense}_accuracy": share for sense, share in metrics.get("senses", {}).items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -234,11 +239,11 @@ def shared_curve(rows: Sequence[dict[str, Any]]) -> str | None:
 
 def table(rows: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
     """Columns and cells in the form of Table 1; where directions are measured, a line for each figure."""
-    figures = ["figure"] if any("doa_mae_deg" in row["figures"] for row in rows) else []
+    figures = ["figure"] if any(set(row["figures"]) & {"doa_mae_deg", *OTHER} for row in rows) else []
     columns = ["method", "structure", "modality", "data set", *figures, "mean", "std", "best"]
     cells = []
     for row in rows:
-        for name in (name for name in row["figures"] if name.startswith(("accuracy", "doa_"))):
+        for name in (name for name in row["figures"] if not name.startswith(SENSES)):
             words = [row[key] for key in ("method", "structure", "modality", "dataset")]
             cells.append([*words, *([_figure_name(name)] if figures else []), *_numbers(row["figures"][name], name)])
     return columns, cells
@@ -250,8 +255,9 @@ def _figure_name(name: str) -> str:
 
 
 def _numbers(figure: dict[str, Any], name: str) -> list[str]:
-    scale = 1 if name == "doa_mae_deg" else 100
-    return [shown(None if figure[key] is None else scale * figure[key], "{:.2f}") for key in ("mean", "std", "best")]
+    scale = 1 if name == "doa_mae_deg" or name in OTHER else 100
+    form = OTHER[name][1] if name in OTHER else "{:.2f}"
+    return [shown(None if figure[key] is None else scale * figure[key], form) for key in ("mean", "std", "best")]
 
 
 def markdown(found: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ metrics.json          what `evaluate` measured
 predictions.csv       truth and answer for each example that it measured
 activity.npz          spikes of every layer for one example
 attention.npz         weights of the senses over time for the first examples of each class, of a network that weighs them
+reconstructions.png   some examples beside what a network makes of them that gives back what it is given
 timing.json           how long it took
 tensorboard/          the curves as TensorBoard reads them
 """
@@ -28,7 +29,7 @@ from models.views import Shapes
 FORMAT = "audiodata-run"
 FORMAT_VERSION = 1
 CONFIG, WEIGHTS, METRICS, TIMING, ACTIVITY = "config.json", "weights.safetensors", "metrics.json", "timing.json", "activity.npz"
-PREDICTIONS, ATTENTION = "predictions.csv", "attention.npz"
+PREDICTIONS, ATTENTION, RECONSTRUCTIONS = "predictions.csv", "attention.npz", "reconstructions.png"
 CHECKPOINTS, LAST_CHECKPOINT, BEST_CHECKPOINT = "checkpoints", "last.ckpt", "best.ckpt"
 
 # Settings that may differ when a run goes on: they change how long it runs or where, not what an epoch does.
@@ -44,10 +45,13 @@ class RunRecord(NamedTuple):
         A key of `models.MODELS`.
     network_settings, training_settings : dict
     shape : tuple of int or dict
-        ``(channel, band, frame)`` of the features, ``(time, ...)`` of events; by name where the network takes several.
+        ``(channel, band, frame)`` of the features, ``(time, ...)`` of events, ``(1, sample)`` of mixtures; by name where the network takes several.
     classes : tuple of str
+        Empty where they do not matter.
     cache : dict
         ``catalog`` (name) and ``catalog_fingerprint``.
+    conversion : dict, optional
+        How the network was made a spiking one, for a run whose weights are those of the converted network.
     """
 
     network: str
@@ -56,6 +60,7 @@ class RunRecord(NamedTuple):
     shape: Shapes
     classes: tuple[str, ...]
     cache: dict[str, str]
+    conversion: dict[str, Any] | None = None
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -67,7 +72,8 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def write_record(run: Path, record: RunRecord) -> None:
     """Write ``config.json``, making the run's folder."""
     run.mkdir(parents=True, exist_ok=True)
-    write_json(run / CONFIG, {"format": FORMAT, "format_version": FORMAT_VERSION} | record._asdict())
+    content = {name: value for name, value in record._asdict().items() if value is not None}
+    write_json(run / CONFIG, {"format": FORMAT, "format_version": FORMAT_VERSION} | content)
 
 
 def read_record(run: Path) -> RunRecord:
@@ -85,7 +91,7 @@ def read_record(run: Path) -> RunRecord:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["format"] != FORMAT or found["format_version"] > FORMAT_VERSION:
             raise AudioDataError(f"{path}: format {found['format']} {found['format_version']}, expected {FORMAT} up to {FORMAT_VERSION}")
-        record = RunRecord(**{name: found[name] for name in RunRecord._fields})
+        record = RunRecord(**{name: found[name] for name in RunRecord._fields if name in found or name not in RunRecord._field_defaults})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AudioDataError(f"{path}: damaged ({type(error).__name__}: {error}); train again") from None
     shape = record.shape
@@ -120,7 +126,7 @@ def begin(run: Path, record: RunRecord, *, resume: bool) -> bool:
             raise AudioDataError(f"{run}: already holds a run; --resume goes on with it, another --out begins a new one")
         old = read_record(run)
         check_same(run, old, record)
-        ended = (run / WEIGHTS).is_file() and record.training_settings["epochs"] <= old.training_settings["epochs"]
+        ended = (run / WEIGHTS).is_file() and _epochs(record) <= _epochs(old)
     if not ended:
         write_record(run, record)
     return not ended
@@ -147,12 +153,22 @@ def finish(run: Path, network: nn.Module, seconds: list[float]) -> None:
 
 def check_same(run: Path, old: RunRecord, new: RunRecord) -> None:
     """Raise `AudioDataError`, naming the first difference, if `new` would not go on with what `old` began."""
+    if (old.conversion is None) != (new.conversion is None):
+        kinds = ("a network as it was trained", "a converted network")
+        raise AudioDataError(f"{run}: holds {kinds[old.conversion is not None]}, not {kinds[new.conversion is not None]}; choose another --out")
     for name in ("network", "cache", "classes", "shape"):
         _refuse_change(run, name, getattr(old, name), getattr(new, name))
     for group in ("network_settings", "training_settings"):
         before, now = getattr(old, group), getattr(new, group)
         for key in sorted((before.keys() | now.keys()) - set(MAY_CHANGE)):
             _refuse_change(run, f"`{key}`", before.get(key), now.get(key))
+    for key in sorted((new.conversion or {}).keys() - set(MAY_CHANGE)):  # one that has ended has its thresholds beside
+        _refuse_change(run, f"`{key}`", old.conversion.get(key), new.conversion[key])
+
+
+def _epochs(record: RunRecord) -> int:
+    """How long a training may be; a conversion without training has none."""
+    return (record.conversion or record.training_settings).get("epochs", 0)
 
 
 def _refuse_change(run: Path, what: str, old: Any, new: Any) -> None:

@@ -20,4 +20,15 @@ def cosine(epoch: int, epochs: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(epoch, epochs) / epochs))
 
 
-SCHEDULES: dict[str, Callable[[int, int], float]] = {"constant": constant, "cosine": cosine}
+def step(epoch: int, epochs: int) -> float:
+    """Keep the rate for the first half of the epochs, and a tenth of it after (Wu et al. 2021, section 5.1).
+
+    Examples
+    --------
+    >>> [step(epoch, 4) for epoch in range(4)]
+    [1.0, 1.0, 0.1, 0.1]
+    """
+    return 1.0 if 2 * epoch < epochs else 0.1
+
+
+SCHEDULES: dict[str, Callable[[int, int], float]] = {"constant": constant, "cosine": cosine, "step": step}

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from audiodata.errors import AudioDataError
@@ -27,6 +27,8 @@ from models.training_config import TrainingConfig
 
 logger = logging.getLogger(__name__)
 
+# Without a lower loss, until the schedule "plateau" halves the rate (Wu et al. 2021, section 6.3.2).
+EPOCHS_TO_HALVING = 3
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
@@ -64,6 +66,9 @@ class Learner(lightning.LightningModule):
         """Adam or AdamW with a learning rate that follows the schedule, epoch by epoch."""
         config = self.config
         optimizer = OPTIMIZERS[config.optimizer](self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        if config.schedule == "plateau":
+            halving = ReduceLROnPlateau(optimizer, factor=0.5, patience=EPOCHS_TO_HALVING - 1, threshold=0.0, eps=0.0)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": halving, "monitor": "val_loss"}}
         share = SCHEDULES[config.schedule]
         return {"optimizer": optimizer, "lr_scheduler": LambdaLR(optimizer, lambda epoch: share(epoch, config.epochs))}
 
@@ -121,13 +126,15 @@ def fit(learner: Learner, train: DataLoader, val: DataLoader | None, run: Path, 
     Raises
     ------
     AudioDataError
-        The loss is no longer finite, or the device asked for is not there.
+        The loss is no longer finite, the device asked for is not there, or the learning rate is to follow a val split that there is not.
     KeyboardInterrupt
         On Ctrl-C, after the trainer has shut down.
     """
     config = learner.config
+    if config.schedule == "plateau" and val is None:
+        raise AudioDataError('`schedule` = "plateau" follows the loss on the val split, which this cache has not; choose another')
     curves = Curves(run)
-    with _quiet(), _repeatable():
+    with _quiet(), repeatable():
         trainer = lightning.Trainer(
             accelerator=_accelerator(config.device),
             devices=1,
@@ -198,7 +205,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _repeatable() -> Iterator[None]:
+def repeatable() -> Iterator[None]:
     """Choose operations that give the same bits each time; new memory is not filled, since every kernel here writes all that it reads."""
     before = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)

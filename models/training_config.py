@@ -13,7 +13,8 @@ class TrainingConfig(Settings):
     """How a network is trained.
 
     ``seed``: of everything random. ``optimizer``: "adam" (Kingma & Ba 2015), whose ``weight_decay`` is an L2 penalty, or "adamw" (Loshchilov
-    & Hutter 2019), whose weights decay by themselves. ``learning_rate``: its step size, and its course over the epochs ``schedule``.
+    & Hutter 2019), whose weights decay by themselves. ``learning_rate``: its step size, and its course over the epochs ``schedule`` (see
+    `models.schedules`; "plateau" halves it after three epochs without a lower loss on the val split).
     ``clip_norm``: largest norm of all gradients together, 0 for no limit. ``patience``: epochs without a better value until training stops
     early, 0 for never. ``cut_share``: share of a feature's values beyond either end of the range that is scaled to 0 to 1. ``workers``:
     processes that read; the results do not depend on it. ``device``: "auto" takes a GPU if there is one.
@@ -25,7 +26,7 @@ class TrainingConfig(Settings):
     optimizer: Literal["adam", "adamw"] = "adam"
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=0.0, ge=0)
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Literal["constant", "cosine", "step", "plateau"] = "cosine"
     clip_norm: float = Field(default=1.0, ge=0)
     patience: int = Field(default=30, ge=0)
     cut_share: float = Field(default=0.01, ge=0.0, lt=0.5)
@@ -63,6 +64,21 @@ class TwinTraining(ClassificationTraining):
     decode: Literal["rate"] = "rate"
 
 
+class ReconstructionTraining(TrainingConfig):
+    """Training of a network that gives back what it is given, as in Wu et al. (2021, section 6.3.1).
+
+    ``feature``: none for the cache's first of mfcc, log_mel and image. ``cut_share``: none by default, so that pixels keep their values and the
+    squared error is one of pixels. ``monitor``: what decides which epoch is the best (measured on the val split; a cache without one keeps the
+    last epoch).
+    """
+
+    learning_rate: float = Field(default=1e-3, gt=0)
+    schedule: Literal["constant", "cosine", "step", "plateau"] = "step"
+    cut_share: float = Field(default=0.0, ge=0.0, lt=0.5)
+    feature: str | None = None
+    monitor: Literal["val_loss"] = "val_loss"
+
+
 class LocalizationTraining(TrainingConfig):
     """Training of a network that finds direction and class together, as in SpikSLC-Net (2023, sections 4.4 and 5.1).
 
@@ -98,7 +114,7 @@ class VotingTraining(TrainingConfig):
     """
 
     learning_rate: float = Field(default=1e-3, gt=0)
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "step", "plateau"] = "constant"
     clip_norm: float = Field(default=0.0, ge=0)
     fit_start: bool = True
     answer_weight: float = Field(default=1.0, ge=0.0)
@@ -106,6 +122,28 @@ class VotingTraining(TrainingConfig):
     auditory_weight: float = Field(default=1.0, ge=0.0)
     augment: EventAugmentConfig = EventAugmentConfig()
     monitor: Literal["val_loss", "val_accuracy"] = "val_loss"
+
+
+class SeparationTraining(TrainingConfig):
+    """Training of a network that takes mixtures apart, as in Wu et al. (2021, section 6.3.2).
+
+    ``mixing``: "cached", or "dynamic": training examples are mixed anew in each epoch out of the sources in the cache, at a ratio of ``snr_db``
+    (lowest and highest, dB; see `models.dynamic_mixing`). ``pesq``: whether `evaluate` measures PESQ: "auto" where it can, "on", "off"; of
+    ``pesq_examples`` examples at most, as it takes far longer than all else. ``monitor``: what decides which epoch is the best (measured on
+    the val split; a cache without one keeps the last epoch, and needs another ``schedule``). ``cut_share`` has no meaning for waveforms. The
+    paper does not name ``batch_size`` and ``clip_norm``; the latter is that of Luo and Mesgarani (2019).
+    """
+
+    batch_size: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    schedule: Literal["constant", "cosine", "step", "plateau"] = "plateau"
+    clip_norm: float = Field(default=5.0, ge=0)
+    patience: int = Field(default=10, ge=0)
+    mixing: Literal["cached", "dynamic"] = "cached"
+    snr_db: tuple[float, float] = (0.0, 5.0)
+    pesq: Literal["auto", "on", "off"] = "auto"
+    pesq_examples: int = Field(default=200, ge=1)
+    monitor: Literal["val_loss"] = "val_loss"
 
 
 class Measuring(Settings):

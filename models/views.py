@@ -2,7 +2,7 @@
 
 Networks see ``[B, channel, band, frame]``: a channel is a microphone or a pair of them; a band is a mel band, a cepstral coefficient, a lag
 or an image's row; a frame is a point in time or an image's column. Frames of events they see as they are cached, ``[B, time, ...]``, with
-as many axes as the sensor has.
+as many axes as the sensor has, and waveforms as ``[B, channel, sample]``.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,9 @@ from audiodata.shards.format import Layout
 from models.layers import Shape
 
 PREFERRED = ("mfcc", "log_mel", "image")
+# The feature that a mixture of sounds and its parts lie in, and how many channels the fewest parts make with their mixture.
+WAVEFORM = "waveform"
+FEWEST_CHANNELS = 3
 
 # Features whose bands are places on one axis and not quantities of their own: a peak must be as high at one lag as at another, for one pair
 # of microphones as for another, and a difference of 0 between two channels must stay in the same place for all of them.
@@ -39,7 +42,7 @@ class View(NamedTuple):
     order : tuple of int
         How the cached axes ``[example, ...]`` become ``[example, channel, band, frame]``.
     shape : tuple of int
-        ``(channel, band, frame)``; of frames of events ``(time, ...)``.
+        ``(channel, band, frame)``; of frames of events ``(time, ...)``, of waveforms ``(channel, sample)``.
     has_time : bool
         Whether the last axis is time.
     dtype : str
@@ -81,17 +84,27 @@ class Source(NamedTuple):
         Whether the network takes its features by name; else it takes its only one as it is.
     located : bool
         Whether examples have directions, of which those without a class are of use too.
+    labelled : bool
+        Whether classes matter; else all examples are of use, and there are no classes as far as the network is concerned.
+    mixed : bool
+        Whether the only feature is mixtures and their parts: the network takes its first channel, the target ``sources`` is all others.
     """
 
     cache: Cache
     views: dict[str, View]
     by_name: bool = False
     located: bool = False
+    labelled: bool = True
+    mixed: bool = False
 
     def given(self, features: dict[str, Tensor]) -> Features:
         """Features, turned, in the form in which the network takes them: float32, by name or the only one."""
-        taken = {name: values.float() for name, values in features.items()}
+        taken = {name: values[:, :1].float() if self.mixed else values.float() for name, values in features.items()}
         return taken if self.by_name else taken[self.feature]
+
+    def wanted(self, features: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Targets, and of mixtures their parts as well: ``sources`` ``[B, source, sample]``."""
+        return targets | ({"sources": features[self.feature][:, 1:].float()} if self.mixed else {})
 
     @property
     def feature(self) -> str:
@@ -100,7 +113,9 @@ class Source(NamedTuple):
 
     @property
     def shape(self) -> Shapes:
-        """Shape of each `View`, by name for a network that takes its features by name."""
+        """Shape of what the network takes: of each `View`, by name for a network that takes its features by name; of mixtures ``(1, sample)``."""
+        if self.mixed:
+            return (1, *self.views[self.feature].shape[1:])
         return {name: view.shape for name, view in self.views.items()} if self.by_name else self.views[self.feature].shape
 
     @property
@@ -114,30 +129,32 @@ class Source(NamedTuple):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names in the order of their indices."""
-        return tuple(self.cache.manifest["classes"])
+        """Class names in the order of their indices; none where classes do not matter."""
+        return tuple(self.cache.manifest["classes"]) if self.labelled else ()
 
     def examples_in(self, split: str) -> int:
         """Number of examples of a split that may be of use, 0 where there is none."""
         found = self.cache.manifest["splits"].get(split, {})
-        if self.located:
+        if self.located or not self.labelled:
             return found.get("examples", 0)
         return sum(found.get("classes", {}).get(name, 0) for name in self.classes)
 
 
-def open_source(path: str | Path, feature: str | None = None) -> Source:
-    """Open a cache for a network that takes one feature and tells classes apart.
+def open_source(path: str | Path, feature: str | None = None, *, labelled: bool = True) -> Source:
+    """Open a cache for a network that takes one feature.
 
     Parameters
     ----------
     path : path
     feature : str, optional
         Default: the first that the cache has of `PREFERRED`.
+    labelled : bool
+        Whether the network tells classes apart; else all examples are of use, whether they have a class or not.
 
     Raises
     ------
     CacheError
-        Not a cache, no such feature, a feature of another kind, or fewer than two classes.
+        Not a cache, no such feature, a feature of another kind, or fewer than two classes where they matter.
     """
     cache = open_cache(path)
     name = feature or next((name for name in PREFERRED if name in cache.features), None)
@@ -145,8 +162,9 @@ def open_source(path: str | Path, feature: str | None = None) -> Source:
         found = list(cache.features)
         wanted = f"no feature `{feature}`{nearest(feature, found)}" if feature else f"none of {', '.join(PREFERRED)}; it has {', '.join(found)}"
         raise CacheError(f"{path}: {wanted}")
-    _check_classes(cache, 2)
-    return Source(cache, {name: view_of(cache, name)})
+    if labelled:
+        _check_classes(cache, 2)
+    return Source(cache, {name: view_of(cache, name)}, labelled=labelled)
 
 
 def open_located_source(path: str | Path, features: Sequence[str | tuple[str, ...]]) -> Source:
@@ -191,6 +209,33 @@ def open_event_source(path: str | Path, features: Sequence[str]) -> Source:
     names = [_one_of(cache, (name,)) for name in features]
     _check_classes(cache, 2)
     return Source(cache, {name: event_view(cache, name) for name in names}, by_name=True)
+
+
+def open_mixture_source(path: str | Path) -> Source:
+    """Open a cache for a network that takes mixtures of sounds apart.
+
+    Parameters
+    ----------
+    path : path
+        With the feature ``waveform`` ``[channel, sample]``: the mixture, then its parts.
+
+    Raises
+    ------
+    CacheError
+        Not a cache, without that feature, or with too few channels for a mixture and two parts; the message says which data sets make one.
+    """
+    cache = open_cache(path)
+    layout = cache.features.get(WAVEFORM)
+    made_by = 'build a catalog whose table [dataset] has name = "mixtures", "wsj0_2mix" or "librimix", with the table [features.waveform]'
+    if layout is None:
+        raise CacheError(f"{path}: has no feature `{WAVEFORM}`, only {', '.join(cache.features)}; {made_by}")
+    if layout.axes != ("channel", "sample") or None in layout.shape or layout.shape[0] < FEWEST_CHANNELS:
+        found = f"{' x '.join(layout.axes)}, {list(layout.shape)}"
+        raise CacheError(
+            f"{path}: its feature `{WAVEFORM}` is {found}; expected at least {FEWEST_CHANNELS} channels, the mixture and two or more parts: {made_by}"
+        )
+    view = View(WAVEFORM, (0, 1, 2), tuple(layout.shape), has_time=True)
+    return Source(cache, {WAVEFORM: view}, labelled=False, mixed=True)
 
 
 def _one_of(cache: Cache, wanted: tuple[str, ...]) -> str:

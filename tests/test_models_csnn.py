@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiodata.errors import AudioDataError
+from models.chain import run, stages
 from models.csnn import CNN, CSNN, CnnConfig, CsnnConfig, report_network
 from models.layers import MapLinear, Scaling, TimeDropout
 from models.metrics import parameter_count
@@ -105,6 +106,25 @@ def test_twin_has_as_many_parameters_and_takes_the_same_weights(norm, pooling):
     network, twin = CSNN(CsnnConfig(**options), SHAPE, 4), CNN(CnnConfig(**options), SHAPE, 4)
     assert parameter_count(network) == parameter_count(twin)
     twin.load_state_dict(network.state_dict())
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_the_twin_is_a_chain_of_layers_where_it_pools_by_averages(norm):
+    network = CNN(CnnConfig(norm=norm, pooling="average", channels=(3, 5), dropout=0.2), SHAPE, 4).eval()
+    features = torch.rand(2, *SHAPE, generator=generator())
+    found = stages(network.chain())
+    assert [(stage.name, stage.norm is not None, stage.rectified) for stage in found] == [
+        ("conv1", norm == "batch", True), ("conv2", norm == "batch", True), ("fc", False, False),
+    ]  # fmt: skip
+    values, context = network.prepare(features)
+    output = network.finish(run(network.chain().values(), values), context)
+    assert torch.allclose(output.spikes, network(features).spikes, atol=1e-6)
+    assert not any("relu" in name for name in network.state_dict())
+
+
+def test_the_twin_is_refused_as_a_chain_where_it_pools_by_maxima():
+    with pytest.raises(AudioDataError, match=r"`conv1` pools by the maximum: .*--set pooling=average"):
+        stages(CNN(CnnConfig(pooling="max"), SHAPE, 4).chain())
 
 
 def test_more_input_makes_more_spikes():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from mixture_caches import SAMPLES, build_mixtures
 from model_caches import CLASSES, IMAGE, build_cache, features
 
 from audiodata.errors import CacheError
@@ -10,8 +11,8 @@ from models import data
 from models.augment import AugmentConfig
 from models.data import Examples, load_data, measure_ranges
 from models.seeds import PURPOSES, derived_seed
-from models.training_config import ClassificationTraining
-from models.views import open_source
+from models.training_config import ClassificationTraining, TrainingConfig
+from models.views import open_mixture_source, open_source
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,31 @@ def test_images_are_not_augmented_unless_asked_for(images):
 def test_unknown_features_are_refused(cache, feature, message):
     with pytest.raises(CacheError, match=message):
         open_source(cache, feature)
+
+
+def test_without_a_need_for_classes_all_examples_are_of_use(cache):
+    source = open_source(cache, labelled=False)
+    examples = Examples(source, "train")
+    assert (len(examples), source.classes, source.examples_in("train")) == (26, (), 26)
+    assert examples.read([0, 1, 2]).targets["label"].tolist() == [-1, -1, 0]
+
+
+def test_mixtures_come_apart_from_their_parts(tmp_path):
+    source = open_mixture_source(build_mixtures(tmp_path / "cache", {"train": 3, "test": 2}, speakers=3))
+    assert (source.feature, source.shape, source.classes, source.examples_in("train")) == ("waveform", (1, SAMPLES), (), 3)
+    batch = Examples(source, "train").read([2, 0])
+    assert batch.features.shape == (2, 1, SAMPLES)
+    assert batch.targets["sources"].shape == (2, 3, SAMPLES)
+    assert torch.allclose(batch.targets["sources"].sum(1, keepdim=True), batch.features, atol=1e-6)
+    assert batch.examples == 2
+    assert load_data(source, TrainingConfig(), []).ranges == {}, "waveforms are not scaled"
+
+
+def test_what_is_no_mixture_is_refused_with_what_makes_one(cache, tmp_path):
+    with pytest.raises(CacheError, match=r"no feature `waveform`, only mfcc; build a catalog .* \"mixtures\", \"wsj0_2mix\" or \"librimix\""):
+        open_mixture_source(cache)
+    with pytest.raises(CacheError, match=r"\[2, 4000\]; expected at least 3 channels"):
+        open_mixture_source(build_mixtures(tmp_path / "cache", {"train": 2}, speakers=1))
 
 
 def test_a_split_without_classes_is_refused(tmp_path):

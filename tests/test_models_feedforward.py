@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
+from audiodata.errors import AudioDataError
+from models.chain import run, stages
 from models.feedforward import MLP, FeedforwardConfig, FeedforwardSNN, MlpConfig, report_network
 from models.metrics import Meter, parameter_count
 
@@ -87,3 +89,17 @@ def test_operations_by_hand():
         network(torch.rand(2, *SHAPE))
     assert meter.macs == {"fc1": 2 * 30 * 12}
     assert meter.synaptic_operations == {"fc2": 3 * meter.spikes["lif1"]}
+
+
+def test_the_twin_is_a_chain_of_layers():
+    network = MLP(MlpConfig(hidden=7, dropout=0.3), SHAPE, 3).eval()
+    assert [stage.name for stage in stages(network.chain())] == ["fc1", "fc2"]
+    features = torch.rand(4, *SHAPE, generator=generator())
+    values, context = network.prepare(features)
+    output = network.finish(run(network.chain().values(), values), context)
+    assert torch.allclose(output.spikes, network(features).spikes, atol=1e-6)
+
+
+def test_the_twin_over_frames_is_refused_as_a_chain():
+    with pytest.raises(AudioDataError, match=r"a mean over the frames.*--set over=whole"):
+        MLP(MlpConfig(over="frames"), SHAPE, 3).chain()

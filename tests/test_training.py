@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,14 @@ SMALL = {
     "cnn": ["channels=[4,8]", "kernels=[3,3]"],
     "feedforward": ["time_steps=6", "hidden=40", "threshold=0.5"],
     "mlp": ["hidden=40"],
+    "mnist_cnn": ["width=0.25"],
+    "alexnet_like": ["width=0.05"],
 }
-CLASSIFYING = [name for name, model in MODELS.items() if model.task == "classification"]
+# Those of an optional package are tested with it (test_models_reference.py), those that halve their maps five times on larger features
+# (test_models_image_networks.py).
+CLASSIFYING = [
+    name for name, model in MODELS.items() if model.task == "classification" and not model.needs and name not in ("vgg11_like", "vgg16_like")
+]
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +185,22 @@ def test_evaluate_measures_another_split(finished, cache):
     (finished / "metrics.json").write_bytes(before)
 
 
+def test_the_rate_is_halved_where_the_loss_stands_still(cache, tmp_path, capsys):
+    words = ("--epochs", "9", "--set", "schedule=plateau", "--set", "learning_rate=1e-12")
+    train(cache, tmp_path / "run", *words, name="mlp")
+    curves = pd.read_csv(tmp_path / "run" / "curves.csv")
+    lowest, bad, expected = float("inf"), 0, [1e-12]
+    for loss in curves["val_loss"]:
+        lowest, bad = (loss, 0) if loss < lowest else (lowest, bad + 1)
+        expected.append(expected[-1] / 2 if bad == 3 else expected[-1])
+        bad %= 3
+    assert curves["learning_rate"].tolist() == pytest.approx(expected[:-1], rel=1e-9, abs=0)
+    assert expected[-1] < 1e-12, "it did stand still"
+    without = build_cache(tmp_path / "without", sizes={"train": 6, "test": 3})
+    message = refused(capsys, "train", "mlp", "--cache", without, "--out", tmp_path / "other", "--set", "schedule=plateau")
+    assert "follows the loss on the val split" in message
+
+
 def test_without_val_the_last_epoch_counts(tmp_path):
     cache = build_cache(tmp_path / "cache", sizes={"train": 12, "test": 6})
     train(cache, tmp_path / "run", "--epochs", "3", "--set", "patience=1")
@@ -302,13 +325,17 @@ def test_conformance_of_the_registry():
 
     shapes = {"gcc_phat": (6, 51, 4), "log_mel": (4, 20, 4), "mfcc": (4, 20, 4), "mtpc": (6, 51 * 40, 4)}
     shapes |= {"visual_frames": (4, 1, 28, 28), "auditory_frames": (4, 1, 64)}
+    only = {"classification": (1, 20, 40), "reconstruction": (1, 20, 40), "separation": (1, 400)}
+    weights = nn.Linear | nn.Conv1d | nn.Conv2d | nn.ConvTranspose1d
     array = {"positions_m": [[0.1, 0, 0], [0, 0.1, 0], [-0.1, 0, 0], [0, -0.1, 0]], "sample_rate": 16000}
     for name, model in MODELS.items():
+        if model.needs and not find_spec("pytorchcv"):
+            continue
         wanted = {(one if isinstance(one, str) else one[0]): 0 for one in model.features}
-        shape = {one: shapes[one] for one in wanted} if model.task != "classification" else (1, 20, 40)
+        shape = only[model.task] if model.task in only else {one: shapes[one] for one in wanted}
         network = model.build(model.config(**({} if model.trained else array)), shape, 3)
         weighted = {layer.module for layer in network.weighted_layers().values()}
-        assert weighted == {module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d)}
+        assert weighted == {module for module in network.modules() if isinstance(module, weights)}
         spiking = {part for layer in network.spiking_layers().values() for part in layer.modules()}
         assert {module for module in network.modules() if isinstance(module, SpikingNeuron)} <= spiking
         assert bool(spiking) == (model.kind == "SNN"), name
