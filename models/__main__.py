@@ -1,4 +1,4 @@
-"""The door to the networks: list, train, evaluate, compare, repeat, robustness, degrade."""
+"""The door to the networks: train and measure them, make spiking networks of them, export them, separate sounds."""
 
 import importlib
 from pathlib import Path
@@ -112,13 +112,13 @@ def _given(changes: list[str] | None, epochs: int | None, seed: int | None) -> d
 
 
 def _report(metrics: dict[str, Any], run: Path) -> None:
-    found = [_classes(metrics), _directions(metrics.get("doa")), f"{metrics['parameters']} parameters"]
+    found = [_classes(metrics), _directions(metrics.get("doa")), _reconstructed(metrics), _separated(metrics), f"{metrics['parameters']} parameters"]
     folded = " folded" if metrics["folded"] else ""
     out.print(f"{metrics['network']}{folded} on {metrics['split']}: {', '.join(part for part in found if part)}; see {run / 'metrics.json'}")
 
 
 def _classes(metrics: dict[str, Any]) -> str:
-    if metrics["accuracy"] is None:
+    if metrics.get("accuracy") is None:
         return ""
     return f"accuracy {metrics['accuracy']:.3f} of {metrics['examples']} examples (chance {metrics['chance']:.3f})"
 
@@ -128,6 +128,18 @@ def _directions(doa: dict[str, Any] | None) -> str:
         return ""
     within = ", ".join(f"{100 * share:.1f} % within {tolerance}" for tolerance, share in doa["accuracy"].items())
     return f"direction off by {doa['mae_deg']:.2f} degrees on average over {doa['examples']} examples ({within})"
+
+
+def _reconstructed(metrics: dict[str, Any]) -> str:
+    if "mse" not in metrics:
+        return ""
+    return f"MSE {metrics['mse']:.5f} over {metrics['examples']} examples ({metrics['mse_of_mean']:.5f} for their mean)"
+
+
+def _separated(metrics: dict[str, Any]) -> str:
+    if metrics.get("si_sdr") is None:
+        return ""
+    return f"SI-SDR {metrics['si_sdr']:.2f} dB, {metrics['si_sdr_improvement']:.2f} dB above the mixture's, over {metrics['examples']} examples"
 
 
 def _interrupted(run: Path) -> int:
@@ -179,6 +191,94 @@ def degrade(
     measuring.write_result(folder, found)
     print_table(f"{sense} events, {found['examples']} examples of {split}", measuring.table_columns(found), measuring.table_rows(found))
     out.print(f"see {folder / measuring.PICTURE}")
+
+
+@app.command()
+def convert(
+    run: Annotated[Path, typer.Argument(help="Folder that `train` wrote, of a network without spikes.")],
+    cache: CachePath,
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the new run.")],
+    changes: Changes = None,
+) -> None:
+    """Convert a trained network to a spiking one without any training, and measure it."""
+    conversions = importlib.import_module("models.conversions")
+    _report(conversions.convert_run(run, cache, folder, _given(changes, None, None)), folder)
+
+
+@app.command()
+def tandem(
+    run: Annotated[Path, typer.Argument(help="Folder that `train` wrote, of a network without spikes.")],
+    cache: CachePath,
+    folder: Annotated[Path, typer.Option("--out", help="Folder of the new run.")],
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of all layers together, at most.")] = None,
+    seed: Seed = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out, if there is one.")] = False,
+    changes: Changes = None,
+) -> None:
+    """Convert a trained network to a spiking one layer by layer, training it on the way, and measure it."""
+    conversions = importlib.import_module("models.conversions")
+    try:
+        metrics = conversions.tandem_run(run, cache, folder, _given(changes, epochs, seed), resume=resume)
+    except KeyboardInterrupt:
+        raise typer.Exit(_interrupted(folder)) from None
+    _report(metrics, folder)
+    out.print(_sides(metrics["tandem"]))
+
+
+@app.command()
+def windows(
+    run: Annotated[Path, typer.Argument(help="Folder that `train` wrote, of a network without spikes.")],
+    cache: CachePath,
+    folder: Annotated[Path, typer.Option("--out", help="Folder for a run of each conversion, the table and the picture.")],
+    time_steps: Annotated[list[int], typer.Option(min=1, help="Length of the time window; may be given several times.")] = [1, 2, 4, 8, 16, 32],  # noqa: B006
+    tune: Annotated[bool, typer.Option("--tune", help="Besides the plain conversion, train layer by layer as `tandem` does.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="How many, of these trainings.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of all layers of one training together, at most.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the runs in --out.")] = False,
+    changes: Changes = None,
+) -> None:
+    """Convert a trained network for several time windows: how good it is, and what it costs."""
+    sweeping = importlib.import_module("models.windows")
+    chosen = {"tune": tune, "seeds": range(seed, seed + seeds), "settings": _given(changes, epochs, None), "resume": resume}
+    try:
+        found = sweeping.window_sweep(run, cache, folder, time_steps, **chosen)
+    except KeyboardInterrupt:
+        raise typer.Exit(_interrupted(folder)) from None
+    out.print(f"{sweeping.markdown(found)}see {folder / sweeping.PICTURE}")
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder that `convert`, `tandem` or `train` wrote, of a spiking network.")],
+    path: Annotated[Path, typer.Option("--out", help="The file to write, NAME.nir.")],
+    check: Annotated[bool, typer.Option(help="Read the file back and simulate it beside the network.")] = True,
+) -> None:
+    """Write a spiking network as a NIR graph, which other frameworks and neuromorphic hardware read."""
+    exporting = importlib.import_module("models.nir_export")
+    found = exporting.export_run(run, path, check=check)
+    checked = f"; read back and simulated, {found.differing} of {found.spikes} spikes differ" if check else ""
+    out.print(f"{found.path}: {len(found.nodes)} nodes, {found.time_steps} time steps{checked}")
+
+
+@app.command()
+def separate(
+    run: Annotated[Path, typer.Argument(help="Folder that `train`, `convert` or `tandem` wrote, of a separating network.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Sounds of any length and sample rate.")],
+    folder: Annotated[Path, typer.Option("--out", help="Folder for NAME-1.flac, NAME-2.flac, ... and NAME.png.")],
+    segment: Annotated[float | None, typer.Option(help="Length of the overlapping segments that long sounds are separated in, seconds.")] = None,
+    clean: Annotated[list[Path] | None, typer.Option(help="A clean source of the only file; give it once for each source.")] = None,
+) -> None:
+    """Separate the speakers of sound files."""
+    separating = importlib.import_module("models.separating")
+    for found in separating.separate_files(run, files, folder, segment, clean or ()):
+        gained = "".join(f", {one:+.1f} dB" for one in found.si_sdr_improvement)
+        out.print(f"{found.file}: {', '.join(map(str, found.outputs))}; {found.picture}{gained and f'; SI-SDR improvement{gained[1:]}'}")
+
+
+def _sides(found: dict[str, Any]) -> str:
+    closed = "" if found["gap_closed"] is None else f"; {100 * found['gap_closed']:.0f} % of the gap closed"
+    return ", ".join(f"{name} {found[name]:.4f}" for name in ("ann", "primitive", "progressive")) + f" ({found['figure']}{closed})"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ features, a sigmoid or, of a network that separates speakers, encoder and decode
 
 A stage is one layer with weights, its batch normalisation and its rectifier (Wu et al. 2021, section 4):
 
-    [pool, flatten, dropout] -> weights -> [batch norm] -> [average pool] -> ReLU
+    [pool, flatten, dropout] -> weights -> [batch norm, average pool, in either order] -> ReLU
 
 The last stage has no rectifier: it is the readout.
 """
@@ -40,8 +40,12 @@ INSTEAD = {
     "LayerNorm": "use BatchNorm, which folds into the weights",
     "GroupNorm": "use BatchNorm, which folds into the weights",
     "InstanceNorm": "use BatchNorm, which folds into the weights",
+    "ReLU6": "use ReLU; what a count can be ends at the number of time steps anyway",
     "LeakyReLU": "spike counts can't be negative; use ReLU",
+    "PReLU": "spike counts can't be negative; use ReLU",
     "ELU": "spike counts can't be negative; use ReLU",
+    "CELU": "spike counts can't be negative; use ReLU",
+    "SELU": "spike counts can't be negative; use ReLU",
     "GELU": "spike counts can't be negative; use ReLU",
     "SiLU": "spike counts can't be negative; use ReLU",
     "Tanh": "spike counts can't be negative; use ReLU",
@@ -61,10 +65,8 @@ class Stage(NamedTuple):
         Average pooling, flattening and dropout between the layer before and the weights.
     weighted : Module
         Dense layer or convolution.
-    norm : Module or None
-        Batch normalisation after the weights.
-    after : tuple of Module
-        Average pooling between the weights and the rectifier.
+    behind : tuple of Module
+        Batch normalisation and average pooling between the weights and the rectifier, in order.
     rectified : bool
         False for the readout.
     """
@@ -72,14 +74,23 @@ class Stage(NamedTuple):
     name: str
     before: tuple[nn.Module, ...]
     weighted: nn.Module
-    norm: nn.Module | None
-    after: tuple[nn.Module, ...]
+    behind: tuple[nn.Module, ...]
     rectified: bool
+
+    @property
+    def norm(self) -> nn.Module | None:
+        """Batch normalisation after the weights, or None."""
+        return next((layer for layer in self.behind if isinstance(layer, NORMS)), None)
+
+    @property
+    def after(self) -> tuple[nn.Module, ...]:
+        """Average pooling between the weights and the rectifier; one normalisation for all places of a channel commutes with it."""
+        return tuple(layer for layer in self.behind if isinstance(layer, POOLS))
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
         """All layers that belong to it, in order, without the rectifier."""
-        return (*self.before, self.weighted, *((self.norm,) if self.norm is not None else ()), *self.after)
+        return (*self.before, self.weighted, *self.behind)
 
     def forward(self, values: Tensor) -> Tensor:
         """Run it as a part of the ANN, in whatever mode its layers are."""
@@ -93,7 +104,8 @@ class Sequence(nn.Module):
     Parameters
     ----------
     layers : Sequential
-        The last layer with weights is the readout; nothing but it may come after the last rectifier.
+        Sequentials inside are taken apart. The last layer with weights is the readout; only pooling and flattening may stand between the last
+        rectifier and it.
 
     Raises
     ------
@@ -112,8 +124,9 @@ class Sequence(nn.Module):
         stages(self.chain())
 
     def chain(self) -> dict[str, nn.Module]:
-        """Layers in order."""
-        return dict(self.layers.named_children())
+        """Layers in order; one that is there twice is there under both names."""
+        layers = self.layers.named_modules(remove_duplicate=False)
+        return {name: layer for name, layer in layers if not isinstance(layer, nn.Sequential)}
 
     def prepare(self, features: Tensor) -> tuple[Tensor, None]:
         """Features as they are."""
@@ -180,8 +193,7 @@ class _Draft:
         self.name = ""
         self.before: list[nn.Module] = []
         self.weighted: nn.Module | None = None
-        self.norm: nn.Module | None = None
-        self.after: list[nn.Module] = []
+        self.behind: list[nn.Module] = []
 
     def add(self, name: str, layer: nn.Module) -> None:
         """Take one more layer, or refuse it."""
@@ -190,8 +202,7 @@ class _Draft:
         elif isinstance(layer, NORMS):
             self._add_norm(name, layer)
         elif isinstance(layer, POOLS):
-            _check_pool(name, layer)
-            (self.before if self.weighted is None else self.after).append(layer)
+            self._add_pool(name, layer)
         elif isinstance(layer, (nn.Flatten, *DROPOUTS)):
             self._add_between(name, layer)
         else:
@@ -205,22 +216,34 @@ class _Draft:
         self.name, self.weighted = name, layer
 
     def _add_norm(self, name: str, layer: nn.Module) -> None:
-        if self.weighted is None or self.norm is not None:
+        if self.weighted is None or any(isinstance(other, NORMS) for other in self.behind):
             raise AudioDataError(f"layer `{name}` (BatchNorm): must follow a layer with weights, before its ReLU, to fold into them")
+        if isinstance(self.weighted, DENSE) and layer.num_features != self.weighted.out_features:
+            raise AudioDataError(
+                f"layer `{name}` (BatchNorm): normalises {layer.num_features} channels, but `{self.name}` has {self.weighted.out_features} outputs; "
+                "use one that is as wide, or a convolution with kernels of size 1"
+            )
         if not layer.track_running_stats:
             raise AudioDataError(f"layer `{name}` (BatchNorm): has no running statistics to fold; set track_running_stats=True")
-        self.norm = layer
+        self.behind.append(layer)
+
+    def _add_pool(self, name: str, layer: nn.Module) -> None:
+        _check_pool(name, layer)
+        if isinstance(self.weighted, DENSE):
+            raise AudioDataError(f"layer `{name}` ({type(layer).__name__}): stands between a dense layer and its ReLU; move it behind the ReLU")
+        (self.before if self.weighted is None else self.behind).append(layer)
 
     def _add_between(self, name: str, layer: nn.Module) -> None:
         if self.weighted is not None:
-            raise AudioDataError(f"layer `{name}` ({type(layer).__name__}): stands between weights and ReLU; move it behind the ReLU")
+            place = "move it behind the ReLU, or after the readout leave it out"
+            raise AudioDataError(f"layer `{name}` ({type(layer).__name__}): stands between weights and ReLU; {place}")
         self.before.append(layer)
 
     def finished(self, name: str, *, rectified: bool) -> Stage:
         """Give the stage; a rectifier without weights is refused."""
         if self.weighted is None:
             raise AudioDataError(f"layer `{name}` (ReLU): no layer with weights since the ReLU before; leave it out")
-        return Stage(self.name, tuple(self.before), self.weighted, self.norm, tuple(self.after), rectified)
+        return Stage(self.name, tuple(self.before), self.weighted, tuple(self.behind), rectified)
 
 
 def _refusal(name: str, layer: nn.Module) -> str:
@@ -232,5 +255,6 @@ def _refusal(name: str, layer: nn.Module) -> str:
 def _check_pool(name: str, layer: Any) -> None:
     sizes = [layer.kernel_size, layer.stride, layer.padding]
     kernel, stride, padding = ([size] if isinstance(size, int) else list(size) for size in sizes)
-    if kernel != stride or any(padding) or layer.ceil_mode:
-        raise AudioDataError(f"layer `{name}` (average pooling): windows must be side by side, without padding or ceil_mode: stride = kernel_size")
+    if kernel != stride or any(padding) or layer.ceil_mode or getattr(layer, "divisor_override", None):
+        wanted = "stride = kernel_size, no padding, ceil_mode or divisor_override"
+        raise AudioDataError(f"layer `{name}` (average pooling): windows must be side by side and averaged: {wanted}")

@@ -50,8 +50,8 @@ def quantise(values: Tensor, bits: int) -> Tensor:
     largest = values.abs().max() if values.numel() else values.sum()
     if largest == 0:
         return values.clone()
-    scale = largest / levels
-    return (values / scale).round() * scale
+    # first the largest, then the levels: of very small values the step between levels may be no number above 0
+    return (values / largest * levels).round() * (largest / levels)
 
 
 def limit_fan_in(weight: Tensor, most: int) -> Tensor:
@@ -67,5 +67,5 @@ def limit_fan_in(weight: Tensor, most: int) -> Tensor:
     flat = weight.flatten(1)
     if most >= flat.shape[1]:
         return weight.clone()
-    kept = flat.abs().argsort(1, descending=True, stable=True)[:, :most]
+    kept = flat.abs().argsort(dim=1, descending=True, stable=True)[:, :most]
     return flat.new_zeros(flat.shape).scatter(1, kept, flat.gather(1, kept)).view_as(weight)

@@ -4,6 +4,7 @@ import copy
 import math
 from typing import NamedTuple
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -54,7 +55,7 @@ def pooled_area(stage: Stage) -> int:
     area = 1
     for layer in stage.before:
         if isinstance(layer, POOLS):
-            area *= _area(layer)
+            area *= math.prod(_window(layer))
     return area
 
 
@@ -79,7 +80,7 @@ def weighted_layer(stage: Stage, affine: Affine) -> nn.Module:
 
 
 class SumPool(nn.Module):
-    """Sum over windows that lie side by side.
+    """Sum over windows that lie side by side; of whole numbers it is exact.
 
     Parameters
     ----------
@@ -89,18 +90,20 @@ class SumPool(nn.Module):
 
     def __init__(self, average: nn.Module):
         super().__init__()
-        self.average = copy.deepcopy(average)
-        self.area = _area(average)
+        self.window = _window(average)
 
     def forward(self, values: Tensor) -> Tensor:
         """Add up ``[N, C, ...]``."""
-        return self.average(values) * self.area
+        if len(self.window) == 2:
+            return F.avg_pool2d(values, self.window, divisor_override=1)
+        return F.avg_pool2d(values.unsqueeze(-2), (1, *self.window), divisor_override=1).squeeze(-2)
 
 
 def _summing(layer: nn.Module) -> nn.Module:
     return SumPool(layer) if isinstance(layer, POOLS) else copy.deepcopy(layer)
 
 
-def _area(layer: nn.Module) -> int:
+def _window(layer: nn.Module) -> tuple[int, ...]:
+    dimensions = 1 if isinstance(layer, nn.AvgPool1d) else 2
     size = layer.kernel_size
-    return size * size if isinstance(size, int) else math.prod(size)
+    return (size,) * dimensions if isinstance(size, int) else tuple(size)

@@ -51,14 +51,13 @@ class Synapses(nn.Module):
         """Give ``[N, ...]`` for spikes or values ``[N, ...]``, with one share of the bias."""
         return self.after(self.weighted(self.arrivals(incoming)))
 
-    def step_bias(self, current: Tensor) -> Tensor:
-        """Share of the bias of one time step, in a shape that fits currents ``[N, channel, ...]``."""
-        return self.weighted.bias.view(1, -1, *[1] * (current.dim() - 2))
+    def step_bias(self) -> Tensor:
+        """Share of the bias of one time step, in a shape that fits currents: of a dense layer ``[..., output]``, of others ``[N, channel, ...]``."""
+        return self.weighted.bias.view(-1, *[1] * (self.weighted.weight.dim() - 2))
 
     def aggregate(self, counts: Tensor) -> Tensor:
         """Free aggregate membrane potential ``[B, ...]`` that counts or values ``[B, ...]`` lead to by the last step (Eq. 9)."""
-        once = self(counts)
-        return once + self.step_bias(once) * (1 / self.bias_share - 1)
+        return self(counts) + self.step_bias() * (1 / self.bias_share - 1)
 
 
 class SpikingLayer(nn.Module):
@@ -97,7 +96,7 @@ class SpikingLayer(nn.Module):
 
     def _at_first_step(self, values: Tensor) -> Tensor:
         first = self.synapses(values)
-        current = self.synapses.step_bias(first).expand_as(first).repeat(self.time_steps, *[1] * first.dim())
+        current = self.synapses.step_bias().expand_as(first).repeat(self.time_steps, *[1] * first.dim())
         current[0] = first
         return current
 
@@ -160,6 +159,10 @@ class SpikingNetwork(nn.Module):
         """Layers whose outputs are spikes, from the input on."""
         return {layer.synapses.name: layer for layer in self.layers}
 
+    def integrating_layers(self) -> tuple[str, ...]:
+        """Names of the weighted layers whose output is an aggregate membrane potential: the readout."""
+        return (self.readout.name,)
+
     def weighted_layers(self) -> dict[str, WeightedLayer]:
         """Layers with weights, from the input on; the first takes real numbers, the readout spike counts."""
         synapses = [*(layer.synapses for layer in self.layers), self.readout]
@@ -179,9 +182,8 @@ def spiking_layer(
 def shell_of(network: nn.Module) -> nn.Module:
     """Copy a network without its chain: the chain's layers become identities, so that their weights are not there twice."""
     shell = copy.deepcopy(network)
-    chained = {id(layer) for layer in shell.chain().values()}
-    for parent in list(shell.modules()):
-        for name, child in list(parent.named_children()):
-            if id(child) in chained:
-                setattr(parent, name, nn.Identity())
+    chained = set(shell.chain().values())
+    places = [name for name, layer in shell.named_modules(remove_duplicate=False) if layer in chained]
+    for parent, _, name in (place.rpartition(".") for place in places):
+        setattr(shell.get_submodule(parent), name, nn.Identity())
     return shell.eval()

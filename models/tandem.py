@@ -34,6 +34,14 @@ class ConversionConfig(Constraints):
     step alone ("first_step", as in progressive tandem learning), or an equal part at each ("constant"). ``rounding``: the count that a
     potential leads to, "floor" or "round" (the membrane starts at half the threshold, Eq. 10). ``threshold_examples``: training examples on
     which thresholds are measured.
+
+    What more time steps are good for depends on the coding (``tests/benchmarks/compare_conversion.py`` draws it). With "constant", spikes of
+    all neurons come evenly over the time window, and the error of the whole network falls like 1 / N_s towards the ANN. With "first_step" it
+    stops falling after some tens of steps: strong inputs fire until long after weak ones have ended, so that a neuron can spike on what comes
+    early and no inhibition later takes the spike back. Only a first layer without bias is exact but for rounding; a bias comes in parts over
+    the whole window, too late for some. Few time steps, which the fine-tuning of `models.progressive` is made for, are on the side where both
+    are alike: there rounding makes the larger error. "floor" takes half a threshold from every active neuron of every layer, "round" takes
+    and gives.
     """
 
     time_steps: int = Field(default=16, ge=1, le=1024)
@@ -100,7 +108,14 @@ def skeleton(network: nn.Module, conversion: dict[str, Any]) -> SpikingNetwork:
         The ANN, with any weights.
     conversion : dict
         What `conversion_record` wrote down.
+
+    Raises
+    ------
+    AudioDataError
+        There are no thresholds: the conversion has not ended.
     """
+    if "thresholds" not in conversion:
+        raise AudioDataError("this conversion has not ended, its thresholds are not known; go on with --resume")
     settings = {key: value for key, value in conversion.items() if key in ConversionConfig.model_fields}
     return assemble(network, conversion["thresholds"], validated(ConversionConfig, settings, "conversion"))
 

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from audiodata.console import out
-from pipelines import demo_classes, demo_events, demo_spatial
+from pipelines import demo_classes, demo_events, demo_spatial, demo_tandem
 
 DEMOS: dict[str, Callable[[Path, tuple[str, ...], int], None]] = {
     "classes": demo_classes.run,
     "spatial": demo_spatial.run,
     "events": demo_events.run,
+    "tandem": demo_tandem.run,
 }
 
 

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DOORS = {"audiodata": {"audiodata"}, "pipelines": {"audiodata", "pipelines"}, "models": {"audiodata", "models"}}
 # Rooms in order: each may import only rooms that stand before it. A folder is one room.
 ORDER = [
-    "errors", "reasons", "timing", "geometry", "records", "settings", "fingerprint", "compilation", "events",
+    "errors", "environment", "worker", "lease",
+    "reasons", "timing", "geometry", "records", "settings", "fingerprint", "compilation", "events", "speech_mixing",
     "clips", "splits", "datasets", "clip_files", "images",
     "features", "localization", "ffmpeg", "containers", "decoding", "audio", "cleaning", "event_sources", "sources",
     "shards", "simulation", "noise_bank", "mixing",
@@ -19,7 +20,7 @@ ORDER = [
     "build_settings", "kinds", "layout", "assembly", "planning", "manifest", "noise_list", "originals",
     "download_errors", "resolve", "fetch", "download", "existing", "jobs",
     "torch_dataset", "pictures", "spatial_pictures", "event_pictures",
-    "page", "spatial_report", "event_report", "report", "doctor", "console", "progress", "__main__",
+    "page", "spatial_report", "event_report", "tandem_report", "report", "doctor", "console", "progress", "__main__",
 ]
 HEAVY = {"torch", "dask", "librosa", "yt_dlp", "lightning", "matplotlib"}
 
