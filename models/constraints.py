@@ -67,5 +67,8 @@ def limit_fan_in(weight: Tensor, most: int) -> Tensor:
     flat = weight.flatten(1)
     if most >= flat.shape[1]:
         return weight.clone()
-    kept = flat.abs().argsort(dim=1, descending=True, stable=True)[:, :most]
-    return flat.new_zeros(flat.shape).scatter(1, kept, flat.gather(1, kept)).view_as(weight)
+    magnitude = flat.abs()
+    least = magnitude.kthvalue(flat.shape[1] - most + 1, dim=1, keepdim=True).values
+    above, equal = magnitude > least, magnitude == least
+    kept = above | (equal & (equal.cumsum(1) <= most - above.sum(1, keepdim=True)))
+    return (flat * kept).view_as(weight)
