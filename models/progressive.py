@@ -6,9 +6,10 @@
                       until there was no better value for a while          models.patience
                       load the best weights of the stage, freeze the layer
 
-The learning rate is that of the settings in the first half of all epochs and a tenth of it in the second (section 5.1), and each stage has an
-optimizer of its own. Where weights are constrained there is one more stage, for the readout's: it has no threshold, but weights of few bits.
-Training can be interrupted after any epoch and goes on as if it had not been.
+A stage that gets better and better may take its share of the epochs that are left, and no more, so that every layer has some. The learning rate
+is that of the settings in the first half of a stage's share and a tenth of it in the second (after section 5.1, where there is one fall for all),
+and each stage has an optimizer of its own. Where weights are constrained there is one more stage, for the readout's: it has no threshold, but
+weights of few bits. Training can be interrupted after any epoch and goes on as if it had not been.
 """
 
 import copy
@@ -49,12 +50,12 @@ BATCH_SIZE = 32
 class TandemTraining(ConversionConfig):
     """How a network is converted and trained on the way; settings of the conversion as in `models.tandem.ConversionConfig`.
 
-    ``patience``: T_p, epochs without a better value until the next layer is converted. ``epochs``: of all stages together, at most; layers that
-    are left then are converted without training. ``learning_rate``, ``weight_decay``: of Adam, anew for each stage; the rate is a tenth in the
-    second half of the epochs. ``batch_size``, none: as in the ANN's training. ``seed``: of everything random. ``monitor``: what decides which
-    epoch is the best (measured on the val split; on the training split of a cache without one). ``augment``: change training examples as in the
-    ANN's training; what frozen layers send is then computed in every epoch. ``workers``: processes that read. ``device``: "auto" takes a GPU if
-    there is one.
+    ``patience``: T_p, epochs without a better value until the next layer is converted. ``epochs``: of all stages together, at most; a stage takes
+    at most what is left of them over the number of stages that are left, and with fewer epochs than stages the last layers are converted without
+    training. ``learning_rate``, ``weight_decay``: of Adam, anew for each stage; the rate is a tenth in the second half of a stage's epochs.
+    ``batch_size``, none: as in the ANN's training. ``seed``: of everything random. ``monitor``: what decides which epoch is the best (measured on
+    the val split; on the training split of a cache without one). ``augment``: change training examples as in the ANN's training; what frozen
+    layers send is then computed in every epoch. ``workers``: processes that read. ``device``: "auto" takes a GPU if there is one.
     """
 
     patience: int = Field(default=6, ge=1)
@@ -78,7 +79,8 @@ class TandemResult(NamedTuple):
         In evaluation mode, on the CPU.
     stages : list of dict
         One a stage: ``layer``; ``threshold`` (none for the readout); ``start``, what was measured after conversion and before training;
-        ``epochs``; ``best_epoch`` (over all stages, from 1) and ``best``, what was measured in it, none without training.
+        ``share``, how many epochs it might take; ``epochs``; ``best_epoch`` (over all stages, from 1) and ``best``, what was measured in it, none
+        without training.
     rows : list of dict
         One an epoch, as in ``curves.csv``.
     seconds : list of float
@@ -219,7 +221,9 @@ class _ProgressiveTraining:
         start = validate(self.hybrid, self.val, self.task)
         if self.config.monitor not in start:
             raise AudioDataError(f"`monitor` = \"{self.config.monitor}\": this network's task measures {', '.join(start)}")
-        state.stages.append({"layer": layer.name, "threshold": threshold, "start": start, "epochs": 0, "best_epoch": None, "best": None})
+        share = math.ceil((self.config.epochs - state.epoch) / (len(self.names) - state.place))
+        begun = {"layer": layer.name, "threshold": threshold, "start": start, "share": share}
+        state.stages.append(begun | {"epochs": 0, "best_epoch": None, "best": None})
         self.progress.begin_stage(start)
 
     def _measure_threshold(self) -> float:
@@ -239,7 +243,8 @@ class _ProgressiveTraining:
         self.best = copy.deepcopy(self.network.state_dict())
 
     def _train_stage(self) -> None:
-        while self.state.epoch < self.config.epochs and not self.patience.ended:
+        record = self.state.stages[-1]
+        while record["epochs"] < record["share"] and not self.patience.ended:
             self._train_epoch()
             self._save()
 
@@ -250,7 +255,7 @@ class _ProgressiveTraining:
 
     def _train_epoch(self) -> None:
         state, started = self.state, time.monotonic()
-        rate = self.config.learning_rate * step(state.epoch, self.config.epochs)
+        rate = self.config.learning_rate * step(state.stages[-1]["epochs"], state.stages[-1]["share"])
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         measured = self._learn() | validate(self.hybrid, self.val, self.task)

@@ -213,9 +213,22 @@ def test_layers_that_no_epoch_is_left_for_are_converted_all_the_same(trained, tr
     assert len(result.network.thresholds) == 2
 
 
-def test_rate_falls_to_a_tenth_in_the_second_half(trained, train, val):
-    _, result = tuned(trained, train, val, short(epochs=4, patience=9, learning_rate=1e-3))
-    assert [row["learning_rate"] for row in result.rows] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
+def test_rate_falls_to_a_tenth_in_the_second_half_of_each_stage(trained, train, val):
+    _, result = tuned(trained, train, val, short(epochs=8, patience=9, learning_rate=1e-3))
+    assert [row["learning_rate"] for row in result.rows] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4] * 2)
+
+
+def test_a_stage_that_gets_better_for_ever_leaves_the_others_their_share(trained, train, val, monkeypatch):
+    losses = [0.0, 0.9, 0.8, 0.7, 0.0, 0.6, 0.5, 0.0, 0.4, 0.3]
+    monkeypatch.setattr(progressive, "validate", Scripted(losses))
+    _, result = tuned(trained, train, val, short(epochs=7, patience=5, weight_bits=5))
+    assert [(stage["share"], stage["epochs"]) for stage in result.stages] == [(3, 3), (2, 2), (2, 2)]
+
+
+def test_epochs_that_patience_saved_go_to_later_stages(trained, train, val, monkeypatch):
+    monkeypatch.setattr(progressive, "validate", Scripted([0.0, 0.9, 1.0, 0.0, *(0.8 - 0.1 * epoch for epoch in range(8))]))
+    _, result = tuned(trained, train, val, short(epochs=10, patience=1))
+    assert [(stage["share"], stage["epochs"]) for stage in result.stages] == [(5, 2), (8, 8)]
 
 
 def test_held_spikes_change_nothing(trained, train, val, monkeypatch):
@@ -293,8 +306,13 @@ def test_bad_settings_are_one_clear_line(trained, train, val, change, words):
 
 def test_progress_names_stage_layer_patience_and_best(trained, train, val, capsys, monkeypatch):
     monkeypatch.setattr("models.stage_progress.LINE_EVERY_S", 0.0)
-    tuned(trained, train, val, short(epochs=2), show=True)
+    tuned(trained, train, val, short(epochs=3), show=True)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("stage 1 of 2 (0): converted, val accuracy")
-    assert any("stage 1 of 2 (0), epoch 2 of 2 at most: patience 0 of 2, best val loss" in line and "examples/s" in line for line in lines)
-    assert lines[-1].startswith("stage 2 of 2 (4): frozen, not trained")
+    assert any("stage 1 of 2 (0), epoch 2 of 3 at most: patience 0 of 2, best val loss" in line and "examples/s" in line for line in lines)
+    assert lines[-1].startswith("stage 2 of 2 (4): frozen, best of 1 epochs")
+
+
+def test_progress_says_which_layer_no_epoch_was_left_for(trained, train, val, capsys):
+    tuned(trained, train, val, short(epochs=1), show=True)
+    assert capsys.readouterr().err.splitlines()[-1].startswith("stage 2 of 2 (4): frozen, not trained")
