@@ -11,6 +11,7 @@ NETWORK = "mnist_cnn"
 EPOCHS = 6
 TIME_STEPS = 8
 PATIENCE = 2
+TANDEM_EPOCHS = 15  # three for each layer
 # 960 training examples are few: small batches, so that there are steps enough
 TRAINING = ("--set", "batch_size=16")
 CATALOG = """\
@@ -40,11 +41,12 @@ def run(folder: Path, processes: tuple[str, ...], seed: int) -> None:
     catalog.write_text(CATALOG, encoding="utf-8")
     out.print(f"made {count} images of digits in {folder / 'images'}")
     settings = ("--set", f"time_steps={TIME_STEPS}")
+    tandem = ("--epochs", TANDEM_EPOCHS, "--seed", seed, *settings, "--set", f"patience={PATIENCE}", *TRAINING)
     step("pipelines", "build", catalog, "--data", folder, "--out", cache, *processes)
     step("audiodata", "verify", cache)
     step("models", "train", NETWORK, "--cache", cache, "--out", ann, "--epochs", EPOCHS, "--seed", seed, *TRAINING)
     step("models", "convert", ann, "--cache", cache, "--out", folder / "primitive", *settings)
-    step("models", "tandem", ann, "--cache", cache, "--out", spiking, "--seed", seed, *settings, "--set", f"patience={PATIENCE}", *TRAINING)
+    step("models", "tandem", ann, "--cache", cache, "--out", spiking, *tandem)
     step("models", "windows", ann, "--cache", cache, "--out", folder / "windows")
     step("models", "export", spiking, "--out", folder / "network.nir")
     step("audiodata", "report", cache, "--run", spiking, "--out", folder / "report.html")
