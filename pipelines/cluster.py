@@ -57,7 +57,7 @@ def _import_distributed() -> Any:
 def _local_cluster(distributed: Any, workers: int) -> Any:
     """Worker processes that do not share a thread with anything and end with this process."""
     return distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.ERROR, memory_limit=0
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR, memory_limit=0
     )
 
 
