@@ -216,7 +216,8 @@ def _event_settings(catalog: Catalog, table: pd.DataFrame, sensors: dict[str, Se
 
 
 def _check_no_sound(catalog: Catalog) -> None:
-    for name, given in (("audio", catalog.audio != AudioSettings()), ("noise", catalog.noise is not None), ("array", catalog.array != ArraySettings())):
+    about_sound = {"audio": catalog.audio != AudioSettings(), "noise": catalog.noise is not None, "array": catalog.array != ArraySettings()}
+    for name, given in about_sound.items():
         if given:
             raise CatalogError(f"[{name}]: says nothing about recordings of events; leave the table out")
 
