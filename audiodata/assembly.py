@@ -1,7 +1,8 @@
 """One shard: from the clips that it names to a verified file, and the fingerprint that says whether that has to be done at all."""
 
+import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from audiodata import sources
 from audiodata.build_settings import BuildSettings
-from audiodata.errors import CacheError, ClipError
+from audiodata.errors import CacheError, ClipError, ScratchFault
 from audiodata.features import FEATURES, feature_shape, numeric_versions
 from audiodata.fingerprint import hash_json
 from audiodata.kinds import KINDS, material_size
@@ -17,11 +18,14 @@ from audiodata.layout import segment_spans
 from audiodata.records import ClipSpan, ExampleSpan, Inspection, Truth
 from audiodata.settings import Settings
 from audiodata.shards import FORMAT_VERSION, Layout, ShardRecord, ShardWriter, read_fingerprint, read_shard_record
+from audiodata.shards.scratch import find_scratch
 from audiodata.verdicts import judge_clip
+
+logger = logging.getLogger(__name__)
 
 
 class ShardTask(NamedTuple):
-    """Everything that a worker needs to make one shard."""
+    """Everything that a worker needs to make one shard; `scratch` as `audiodata.shards.scratch.find_scratch` takes it."""
 
     root: str
     folder: str
@@ -30,6 +34,7 @@ class ShardTask(NamedTuple):
     fingerprint: str
     settings: BuildSettings
     examples: tuple[ExampleSpan, ...]
+    scratch: str = ""
 
 
 class ShardDraft(NamedTuple):
@@ -42,6 +47,7 @@ class ShardDraft(NamedTuple):
     settings: BuildSettings
     clean: Any
     clips: tuple[tuple[ClipSpan, Truth], ...]
+    scratch: str = ""
 
 
 Row = tuple[ExampleSpan, dict[str, np.ndarray]]
@@ -118,17 +124,28 @@ def _intact(path: Path, fingerprint: str) -> ShardRecord | None:
 
 
 def _write(path: Path, task: ShardTask) -> ShardRecord:
-    return _write_rows(path, task.split, task.fingerprint, task.settings, _rows(task), len(task.examples))
+    return _write_rows(path, task, task.fingerprint, lambda: _rows(task), len(task.examples))
 
 
-def _write_rows(
-    path: Path, split: str, fingerprint: str, settings: BuildSettings, rows: Iterable[Row], count: int
+def _write_rows(path: Path, task: ShardTask | ShardDraft, fingerprint: str, rows: Callable[[], Iterable[Row]], count: int) -> ShardRecord:
+    """Write a shard in scratch where there is one, else, or if that fails, where it will lie."""
+    scratch = find_scratch(task.scratch)
+    if scratch is not None:
+        try:
+            return _write_in(scratch, path, task, fingerprint, rows(), count)
+        except ScratchFault as error:
+            logger.warning("%s; shards are written where they will lie", error)
+    return _write_in(None, path, task, fingerprint, rows(), count)
+
+
+def _write_in(
+    scratch: Path | None, path: Path, task: ShardTask | ShardDraft, fingerprint: str, rows: Iterable[Row], count: int
 ) -> ShardRecord:
-    layouts, targets = feature_layouts(settings), target_layouts(settings)
-    writer = ShardWriter(path, fingerprint=fingerprint, split=split, features=layouts, targets=targets, examples=count)
+    layouts = {"features": feature_layouts(task.settings), "targets": target_layouts(task.settings)}
+    writer = ShardWriter(path, fingerprint=fingerprint, split=task.split, examples=count, scratch=scratch, **layouts)
     with writer:
         for example, features in rows:
-            writer.add(example.example_id, features, _target_values(example, settings))
+            writer.add(example.example_id, features, _target_values(example, task.settings))
     return writer.record
 
 
@@ -164,8 +181,7 @@ def build_ahead(draft: ShardDraft) -> tuple[list[Inspection], ShardRecord | None
     if not rows:
         return inspections, None
     fingerprint = shard_fingerprint(draft.settings, tuple(example for example, _ in rows))
-    path = Path(draft.folder) / draft.file
-    return inspections, _write_rows(path, draft.split, fingerprint, draft.settings, rows, len(rows))
+    return inspections, _write_rows(Path(draft.folder) / draft.file, draft, fingerprint, lambda: rows, len(rows))
 
 
 def _rows_of(draft: ShardDraft, clip: ClipSpan, truth: Truth, found: Inspection, samples: sources.Samples) -> Iterator[Row]:

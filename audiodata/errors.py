@@ -32,6 +32,10 @@ class EnvironmentFault(AudioDataError):
     """A missing package, program or resource (disk, network identity) that concerns the whole run, not one clip."""
 
 
+class ScratchFault(EnvironmentFault):
+    """A worker's own disk that is full or can't be written to; the work can be done without it."""
+
+
 class ClipError(AudioDataError):
     """One clip that can't be used; becomes a row of the ledger.
 

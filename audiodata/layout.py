@@ -11,7 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from audiodata.findings import take_texts
 from audiodata.timing import samples_to_seconds, segment_count
+
+CLIPS_AT_ONCE = 100_000
 
 
 def shard_count(examples: int, aimed: int) -> int:
@@ -27,9 +30,12 @@ def shard_count(examples: int, aimed: int) -> int:
 
 def clip_hashes(clip_ids: Sequence[str]) -> np.ndarray:
     """The numbers that place clips: the first 8 bytes of the SHA-256 of each id, big-endian, as uint64 [clip]."""
-    texts = np.asarray(clip_ids, dtype=object).tolist()  # walking an Arrow array is ten times slower than walking a list
-    digests = b"".join(hashlib.sha256(text.encode("utf-8")).digest()[:8] for text in texts)
-    return np.frombuffer(digests, dtype=">u8").astype("u8")
+    hashes = np.empty(len(clip_ids), dtype="u8")
+    for at in range(0, len(clip_ids), CLIPS_AT_ONCE):
+        texts = np.asarray(clip_ids[at : at + CLIPS_AT_ONCE], dtype=object).tolist()  # walking an Arrow array is ten times slower
+        digests = b"".join(hashlib.sha256(text.encode("utf-8")).digest()[:8] for text in texts)
+        hashes[at : at + CLIPS_AT_ONCE] = np.frombuffer(digests, dtype=">u8")
+    return hashes
 
 
 def shard_numbers(hashes: np.ndarray, count: int) -> np.ndarray:
@@ -101,10 +107,13 @@ def place(examples: pd.DataFrame, aimed: int) -> pd.DataFrame:
     order = np.lexsort((examples["start_sample"].to_numpy(), hashes, pd.factorize(examples["split"], sort=True)[0]))
     placed = examples.take(order).reset_index(drop=True)
     hashes = hashes[order]
-    placed["shard"], placed["row"] = "", 0
+    names: list[str] = []
+    codes, numbers_in_shard = (np.zeros(len(placed), dtype=np.int64) for _ in range(2))
     for split, rows in placed.groupby("split", sort=False).indices.items():
         count = shard_count(len(rows), aimed)
         numbers = shard_numbers(hashes[rows], count)
-        placed.loc[rows, "shard"] = np.array([shard_name(split, number) for number in range(count)], dtype=object)[numbers]
-        placed.loc[rows, "row"] = np.arange(len(rows)) - np.searchsorted(numbers, numbers)
+        codes[rows] = len(names) + numbers
+        numbers_in_shard[rows] = np.arange(len(rows)) - np.searchsorted(numbers, numbers)
+        names += [shard_name(split, number) for number in range(count)]
+    placed["shard"], placed["row"] = take_texts(names, codes), numbers_in_shard
     return placed

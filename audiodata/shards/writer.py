@@ -3,7 +3,7 @@
 import logging
 import unicodedata
 from collections.abc import Container, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from audiodata.errors import CacheError
+from audiodata.fingerprint import hash_file
 from audiodata.shards.atomic import Output, staged, sync, write_faults
 from audiodata.shards.columns import annotate, feature_column, target_column
 from audiodata.shards.format import (
@@ -26,6 +28,7 @@ from audiodata.shards.format import (
     fixed_text,
 )
 from audiodata.shards.record import describe_shard
+from audiodata.shards.scratch import copy_out, scratch_fault, scratch_file
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +36,10 @@ logger = logging.getLogger(__name__)
 class ShardWriter:
     """Context manager that writes one shard; it takes its final name when the block ends without an error.
 
-    The rows go to a temporary file in the same folder, one at a time. At the end the file is closed, fsynced, opened
-    again and decoded; only if its content has the hashes of what was added is it renamed. After an error, or a kill,
-    there is nothing under the final name.
+    The rows go to a temporary file in the same folder, or in scratch, one at a time. At the end the file is closed, fsynced,
+    opened again and decoded; only if its content has the hashes of what was added is it renamed, or, out of scratch, copied to
+    a temporary file in the same folder, compared, fsynced and renamed. After an error, or a kill, there is nothing under the
+    final name.
 
     Parameters
     ----------
@@ -49,6 +53,8 @@ class ShardWriter:
         What each example has.
     examples : int, optional
         How many rows there will be, where that is known: another number is an error at the end.
+    scratch : Path, optional
+        Folder for the file in the making; None: that of `path`.
 
     Attributes
     ----------
@@ -59,6 +65,8 @@ class ShardWriter:
     ------
     EnvironmentFault
         The disk is full, or the folder can't be written to.
+    ScratchFault
+        Scratch is full, or can't be written to.
     CacheError
         What was read back isn't what was written.
     """
@@ -72,8 +80,10 @@ class ShardWriter:
         features: Mapping[str, Layout],
         targets: Mapping[str, Layout],
         examples: int | None = None,
+        scratch: Path | None = None,
     ):
         self.path = Path(path)
+        self._scratch = scratch
         self.record: ShardRecord | None = None
         if both := features.keys() & targets.keys():
             raise ValueError(f"{self.path}: {', '.join(sorted(both))} named as feature and as target")
@@ -126,9 +136,9 @@ class ShardWriter:
 
     @contextmanager
     def _write(self) -> Iterator[None]:
-        with staged(self.path) as temporary:
-            with write_faults(self.path):
-                self._output = Output(temporary)
+        with staged(self.path) as temporary, self._made_in(temporary) as draft:
+            with self._faults():
+                self._output = Output(draft)
             with self._output, self._new_file() as file:
                 yield
                 self._check_complete()
@@ -136,8 +146,32 @@ class ShardWriter:
                     self._write_tail(file)
                     file.close()
                     self._output.close()
-                    sync(temporary)
-            self.record = describe_shard(temporary, self.path)
+                    sync(draft)
+            self.record = describe_shard(draft, self.path)
+            if draft != temporary:
+                self._copy(draft, temporary)
+
+    def _made_in(self, temporary: Path) -> AbstractContextManager[Path]:
+        return nullcontext(temporary) if self._scratch is None else scratch_file(self._scratch)
+
+    def _copy(self, draft: Path, temporary: Path) -> None:
+        with write_faults(self.path):
+            copy_out(draft, temporary)
+            sync(temporary)
+        if hash_file(temporary) != self.record.sha256:
+            raise CacheError(f"{self.path}: the copy differs from what was written in {self._scratch}; build again, and check the network's disk")
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Say of which disk it is that there is something wrong."""
+        if self._scratch is None:
+            with write_faults(self.path):
+                yield
+            return
+        try:
+            yield
+        except OSError as error:
+            raise scratch_fault(self._scratch, error) from error
 
     @contextmanager
     def _new_file(self) -> Iterator[h5py.File]:
@@ -154,7 +188,7 @@ class ShardWriter:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Raise what went wrong in writing as an `EnvironmentFault`, rather than what HDF5 makes of it."""
-        with write_faults(self.path):
+        with self._faults():
             try:
                 yield
             finally:
