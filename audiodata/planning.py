@@ -3,11 +3,15 @@
 Pure functions of catalog, table and inspections: no file is touched, and nothing depends on the order in which anything was found.
 """
 
+import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from audiodata.assembly import ShardDraft, ShardTask, shard_fingerprint
 from audiodata.build_settings import AddedNoise, BuildSettings
@@ -18,13 +22,17 @@ from audiodata.errors import CatalogError, MetadataError
 from audiodata.events.record import MICROSECONDS_PER_SECOND, Sense, SensorSize
 from audiodata.events.spans import sensors_of
 from audiodata.features import FEATURES, at_sample_rate, at_window
+from audiodata.findings import Findings, as_arrow
 from audiodata.layout import cut_segments, place
 from audiodata.noise_bank import NoiseRecording
-from audiodata.records import ClipSpan, ExampleSpan, Inspection, Truth, read_partner
+from audiodata.records import ClipSpan, ExampleSpan, Truth, read_partner
 from audiodata.timing import resampled_length, samples_to_seconds, seconds_to_samples
 from audiodata.verdicts import common_value
 
 LONGEST_UNCUT_S = 60.0
+SPANS_AT_ONCE = 10_000
+_SPAN_COLUMNS = ["clip_id", "path", "file_start_s", "duration_s", "index", "channels", "more_paths", "item", "reader", "partner"]
+_COLUMNS_OF_EXAMPLES = [*_SPAN_COLUMNS, "group_id", "start_s", "label", "labels", "azimuth_deg", "split"]
 
 
 class BuildPlan(NamedTuple):
@@ -37,7 +45,7 @@ class BuildPlan(NamedTuple):
     ledger : DataFrame
         ``clip_id, status, reason, detail``: a row an input clip.
     examples : DataFrame
-        A row an example with its place (``shard, row``) and its input (path, span, SHA-256).
+        A row an example with its place (``shard, row``) and its input (path, span, SHA-256 as bytes), in the order of shards and rows.
     """
 
     catalog: Catalog
@@ -47,11 +55,7 @@ class BuildPlan(NamedTuple):
 
 
 def plan_cache(
-    catalog: Catalog,
-    table: pd.DataFrame,
-    inspections: Mapping[str, Inspection],
-    verdicts: pd.DataFrame,
-    recordings: tuple[NoiseRecording, ...] = (),
+    catalog: Catalog, table: pd.DataFrame, findings: Findings, verdicts: pd.DataFrame, recordings: tuple[NoiseRecording, ...] = ()
 ) -> BuildPlan:
     """Decide what the cache holds.
 
@@ -60,24 +64,25 @@ def plan_cache(
     catalog : Catalog
     table : DataFrame
         The clips table with its ``split``.
-    inspections : mapping of str to Inspection
-        By clip id, for every candidate.
+    findings : Findings
+        Of every candidate.
     verdicts : DataFrame
         Of `audiodata.verdicts.judge`.
     recordings : tuple of NoiseRecording
         What the catalog's ``[noise]`` names.
     """
     ledger = verdicts.copy()
-    fine = table[(ledger["status"] == "ok").to_numpy()].copy()
-    if fine.empty:
+    rows = np.flatnonzero((ledger["status"] == "ok").to_numpy())
+    if len(rows) == 0:
         raise MetadataError(f"no clip is fit for use ({summary(ledger)}); check the data root and the catalog's [select] and [clean]{_first(ledger)}")
-    settings = _resolve(catalog, table, fine["clip_id"], inspections)._replace(noise=_noise(catalog, recordings))
-    fine["sha256"] = [inspections[clip_id].sha256 for clip_id in fine["clip_id"]]
-    fine["samples"] = _lengths(fine["clip_id"], inspections, settings)
+    settings = _resolve(catalog, table, rows, findings)._replace(noise=_noise(catalog, recordings))
+    fine = table[_COLUMNS_OF_EXAMPLES].take(rows)
+    fine["samples"] = _lengths(rows, findings, settings)
+    fine["sha256"] = pd.arrays.ArrowExtensionArray(pa.chunked_array([findings.hashes(rows)]))
     examples = _cut(fine, settings)
     ledger = _reject_uncut(ledger, fine, examples, settings)
     examples["label_index"] = _label_indices(examples, settings)
-    return BuildPlan(catalog, settings, ledger, place(examples, catalog.shards.examples))
+    return BuildPlan(catalog, settings, ledger, place(examples.drop(columns="samples"), catalog.shards.examples))
 
 
 def _first(ledger: pd.DataFrame) -> str:
@@ -86,35 +91,64 @@ def _first(ledger: pd.DataFrame) -> str:
     return "".join(f"; the first of them, {row.clip_id}: {row.detail}" for row in wrong.itertuples() if row.detail)
 
 
-def draft_shards(
+class DraftPlan(NamedTuple):
+    """Shards that may be made before the plan is known.
+
+    Attributes
+    ----------
+    catalog : Catalog
+    settings : BuildSettings
+    clips : DataFrame
+        A row a clip with its ``shard``, in the order of the shards and of their rows.
+    """
+
+    catalog: Catalog
+    settings: BuildSettings
+    clips: pd.DataFrame
+
+
+def draft_plan(
     catalog: Catalog,
     table: pd.DataFrame,
-    root: str,
-    folder: str,
+    fresh: np.ndarray,
     recordings: tuple[NoiseRecording, ...] = (),
     sensors: Mapping[Sense, SensorSize] | None = None,
-) -> list[ShardDraft]:
+) -> DraftPlan | None:
     """Guess the shards of a plan from the table alone, so that clips can be inspected and made into examples in one pass.
 
     Possible where the catalog leaves nothing to the files: sound with its rate, channels and segment length; events with their segment
     length, and `sensors` as the first clip has them. The guess is that every candidate is fit for use and as long as the table says (as a
     segment where it does not say); where it is wrong, the plan has other fingerprints and the shards are made again.
+
+    Parameters
+    ----------
+    catalog, table, recordings
+        As of `plan_cache`.
+    fresh : array of bool, shape [clip]
+        Clips that have never been inspected: a shard with another clip in it is left out.
+    sensors : mapping, optional
+        Sizes of the sensors of events.
     """
-    settings = _drafted_settings(catalog, table, sensors)
+    settings = _drafted_settings(catalog, table, sensors) if fresh.any() else None
     if settings is None:
-        return []
+        return None
     settings = settings._replace(noise=_noise(catalog, recordings))
-    clips = table[table["reason"] == ""].copy()
+    candidates = np.flatnonzero((table["reason"] == "").to_numpy(dtype=bool))
+    clips = table[_COLUMNS_OF_EXAMPLES].take(candidates)
     clips["samples"] = (clips["duration_s"] * settings.sample_rate).fillna(settings.length).astype("int64")
-    clips["label_index"] = _label_indices(clips, settings)
-    placed = place(_cut(clips, settings), catalog.shards.examples).drop_duplicates("clip_id")
-    return [
-        ShardDraft(
-            root, folder, file, rows["split"].iloc[0], settings.of_split(rows["split"].iloc[0]), catalog.clean,
-            tuple((_clip_span(row), _truth(row)) for row in rows.itertuples(index=False)),
-        )
-        for file, rows in placed.groupby("shard", sort=True)
-    ]
+    clips["fresh"] = fresh[candidates]
+    placed = place(_cut(clips, settings), catalog.shards.examples).drop_duplicates("clip_id", ignore_index=True)
+    all_fresh = placed["fresh"].groupby(placed["shard"]).transform("all").to_numpy(dtype=bool)
+    return DraftPlan(catalog, settings, placed[all_fresh].reset_index(drop=True))
+
+
+def shard_drafts(drafted: DraftPlan, root: str, folder: str) -> Iterator[ShardDraft]:
+    """Make the draft of each shard, one at a time, in the order of their names."""
+    for file, split, rows in _by_shard(drafted.clips):
+        settings = drafted.settings.of_split(split)
+        truths = _truths(_label_indices(rows, settings), rows["azimuth_deg"])
+        clips = tuple(zip(_spans(rows, "clip_duration_s"), truths, strict=True))
+        yield ShardDraft(root, folder, file, split, settings, drafted.catalog.clean, clips)
 
 
 def _drafted_settings(catalog: Catalog, table: pd.DataFrame, sensors: Mapping[Sense, SensorSize] | None) -> BuildSettings | None:
@@ -135,41 +169,66 @@ def summary(ledger: pd.DataFrame) -> str:
 
 def shard_tasks(plan: BuildPlan, root: str, folder: str) -> Iterator[ShardTask]:
     """Make the task of each shard, one at a time, in the order of their names."""
-    for file, rows in plan.examples.groupby("shard", sort=True):
-        examples = tuple(_example_span(row) for row in rows.itertuples(index=False))
-        split = rows["split"].iloc[0]
+    for file, split, rows in _by_shard(plan.examples):
+        examples = tuple(_example_spans(rows))
         settings = plan.settings.of_split(split)
         yield ShardTask(root, folder, file, split, shard_fingerprint(settings, examples), settings, examples)
 
 
+def _by_shard(placed: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """File name, split and rows of each shard of a table that is in the order of its shards."""
+    codes, files = pd.factorize(placed["shard"])
+    ends = np.searchsorted(codes, np.arange(len(files)), side="right")
+    for file, start, end in zip(files, [0, *ends], ends, strict=False):
+        rows = placed.iloc[start:end]
+        yield str(file), str(rows["split"].iloc[0]), rows
+
+
 def clip_spans(table: pd.DataFrame) -> Iterator[ClipSpan]:
     """Where the candidates of a clips table lie, ordered by file so that a long recording is read in one go."""
-    wanted = table[table["reason"] == ""].sort_values(["path", "file_start_s", "clip_id"], kind="stable")
-    return (_clip_span(row) for row in _unambiguous(wanted).itertuples(index=False))
+    return spans_at(table, rows_by_file(table, (table["reason"] == "").to_numpy(dtype=bool)))
 
 
-def _unambiguous(clips: pd.DataFrame) -> pd.DataFrame:
-    """Rename the columns that examples have under the same name, or that named tuples have as methods."""
-    return clips.rename(columns={"duration_s": "clip_duration_s", "index": "index_in_file"})
+def rows_by_file(table: pd.DataFrame, wanted: np.ndarray) -> np.ndarray:
+    """Rows of the clips that are wanted (bool [clip]), in the order of their files and of their places in them."""
+    rows = np.flatnonzero(wanted)
+    keys = pa.table({name: pa.array(table[name].take(rows)) for name in ("path", "file_start_s", "clip_id")})
+    return rows[pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names]).to_numpy()]
 
 
-def _clip_span(row: tuple) -> ClipSpan:
-    return ClipSpan(
-        row.clip_id,
-        row.path,
-        float(row.file_start_s),
-        None if pd.isna(row.clip_duration_s) else float(row.clip_duration_s),
-        int(row.index_in_file),
-        tuple(int(channel) for channel in row.channels.split(",")) if row.channels else (),
-        tuple(row.more_paths.split("|")) if row.more_paths else (),
-        row.item,
-        row.reader,
-        read_partner(row.partner) if row.partner else None,
-    )
+def spans_at(table: pd.DataFrame, rows: np.ndarray) -> Iterator[ClipSpan]:
+    """Where clips of a table lie, one after the other in the order of `rows`."""
+    for at in range(0, len(rows), SPANS_AT_ONCE):
+        yield from _spans(table[_SPAN_COLUMNS].take(rows[at : at + SPANS_AT_ONCE]))
 
 
-def _truth(row: tuple) -> Truth:
-    return Truth(int(row.label_index), None if pd.isna(row.azimuth_deg) else float(row.azimuth_deg))
+def _spans(clips: pd.DataFrame, duration: str = "duration_s") -> Iterator[ClipSpan]:
+    columns = [clips[duration if name == "duration_s" else name].to_numpy().tolist() for name in _SPAN_COLUMNS]
+    for clip_id, path, start_s, duration_s, index, channels, more_paths, item, reader, partner in zip(*columns, strict=True):
+        yield ClipSpan(
+            clip_id,
+            path,
+            start_s,
+            None if math.isnan(duration_s) else duration_s,
+            index,
+            tuple(int(channel) for channel in channels.split(",")) if channels else (),
+            tuple(more_paths.split("|")) if more_paths else (),
+            item,
+            reader,
+            read_partner(partner) if partner else None,
+        )
+
+
+def _truths(label_indices: pd.Series, azimuths_deg: pd.Series) -> Iterator[Truth]:
+    for label_index, azimuth_deg in zip(label_indices.tolist(), azimuths_deg.tolist(), strict=True):
+        yield Truth(label_index, None if math.isnan(azimuth_deg) else azimuth_deg)
+
+
+def _example_spans(rows: pd.DataFrame) -> Iterator[ExampleSpan]:
+    clips, truths = _spans(rows, "clip_duration_s"), _truths(rows["label_index"], rows["azimuth_deg"])
+    own = zip(*(rows[name].tolist() for name in ("example_id", "sha256", "start_sample", "valid")), strict=True)
+    for (example_id, sha256, start_sample, valid), clip, truth in zip(own, clips, truths, strict=True):
+        yield ExampleSpan(example_id, clip, sha256.hex(), start_sample, valid, truth)
 
 
 def _label_indices(rows: pd.DataFrame, settings: BuildSettings) -> pd.Series:
@@ -177,20 +236,17 @@ def _label_indices(rows: pd.DataFrame, settings: BuildSettings) -> pd.Series:
     return rows["label"].map(index).fillna(-1).astype("int64")
 
 
-def _example_span(row: tuple) -> ExampleSpan:
-    return ExampleSpan(row.example_id, _clip_span(row), row.sha256, int(row.start_sample), int(row.valid), _truth(row))
-
-
-def _resolve(catalog: Catalog, table: pd.DataFrame, clip_ids: pd.Series, inspections: Mapping[str, Inspection]) -> BuildSettings:
+def _resolve(catalog: Catalog, table: pd.DataFrame, rows: np.ndarray, findings: Findings) -> BuildSettings:
     """Fill in what the catalog leaves to the files."""
+    common = partial(common_value, findings, rows, table["clip_id"])
     if _kind(catalog) == "image":
-        return _image_settings(catalog, table, common_value(inspections, clip_ids, "shape", "dataset"))
+        return _image_settings(catalog, table, common("shape", "dataset"))
     if _kind(catalog) == "events":
-        sensors = sensors_of(common_value(inspections, clip_ids, "shape", "dataset"))
-        return _event_settings(catalog, table, sensors, _segment_length(catalog, clip_ids, inspections, MICROSECONDS_PER_SECOND))
-    sample_rate = catalog.audio.sample_rate or common_value(inspections, clip_ids, "sample_rate", "[audio] sample_rate")
-    channels = catalog.audio.channels or common_value(inspections, clip_ids, "channels", "[audio] channels")
-    return _audio_settings(catalog, table, sample_rate, channels, _segment_length(catalog, clip_ids, inspections, sample_rate))
+        sensors = sensors_of(common("shape", "dataset"))
+        return _event_settings(catalog, table, sensors, _segment_length(catalog, table, rows, findings, MICROSECONDS_PER_SECOND))
+    sample_rate = catalog.audio.sample_rate or common("sample_rate", "[audio] sample_rate")
+    channels = catalog.audio.channels or common("channels", "[audio] channels")
+    return _audio_settings(catalog, table, sample_rate, channels, _segment_length(catalog, table, rows, findings, sample_rate))
 
 
 def _kind(catalog: Catalog) -> str:
@@ -267,39 +323,42 @@ def _check_array(catalog: Catalog, channels: int) -> None:
         )
 
 
-def _segment_length(catalog: Catalog, clip_ids: pd.Series, inspections: Mapping[str, Inspection], sample_rate: int) -> int:
+def _segment_length(catalog: Catalog, table: pd.DataFrame, rows: np.ndarray, findings: Findings, sample_rate: int) -> int:
     """Length of an example in samples: the catalog's, or that of the longest clip where clips are short enough to be examples."""
     if catalog.segment.length_s is not None:
         return seconds_to_samples(catalog.segment.length_s, sample_rate)
-    lengths = [resampled_length(inspections[clip_id].samples, inspections[clip_id].sample_rate, sample_rate) for clip_id in clip_ids]
+    lengths = _resampled(rows, findings, sample_rate)
     longest = int(np.argmax(lengths))
-    if min(lengths) < max(lengths) > LONGEST_UNCUT_S * sample_rate:
+    if lengths.min() < lengths.max() > LONGEST_UNCUT_S * sample_rate:
         raise CatalogError(
-            f"clips are up to {samples_to_seconds(lengths[longest], sample_rate):g} s long ({clip_ids.iloc[longest]}) and differ; "
+            f"clips are up to {samples_to_seconds(int(lengths[longest]), sample_rate):g} s long ({table['clip_id'].iloc[rows[longest]]}) and differ; "
             "set `length_s` in [segment] to say how long an example is"
         )
-    return lengths[longest]
+    return int(lengths[longest])
 
 
-def _lengths(clip_ids: pd.Series, inspections: Mapping[str, Inspection], settings: BuildSettings) -> list[int]:
-    found = (inspections[clip_id] for clip_id in clip_ids)
-    if settings.kind == "image":
-        return [1 for _ in found]
-    return [resampled_length(one.samples, one.sample_rate, settings.sample_rate) for one in found]
+def _lengths(rows: np.ndarray, findings: Findings, settings: BuildSettings) -> np.ndarray:
+    return np.ones(len(rows), dtype=np.int64) if settings.kind == "image" else _resampled(rows, findings, settings.sample_rate)
+
+
+def _resampled(rows: np.ndarray, findings: Findings, sample_rate: int) -> np.ndarray:
+    """Lengths of clips at a sample rate; each different one is computed once."""
+    pairs, which = np.unique(np.stack([findings.samples[rows], findings.sample_rates(rows)]), axis=1, return_inverse=True)
+    lengths = [resampled_length(int(samples), int(rate), sample_rate) for samples, rate in pairs.T]
+    return np.array(lengths, dtype=np.int64)[which.ravel()]
 
 
 def _cut(fine: pd.DataFrame, settings: BuildSettings) -> pd.DataFrame:
-    return cut_segments(
-        _unambiguous(fine), length=settings.length, hop=settings.hop, min_fill=settings.min_fill, sample_rate=settings.sample_rate or 1
-    )
+    clips = fine.rename(columns={"duration_s": "clip_duration_s"})  # examples have a duration of their own
+    return cut_segments(clips, length=settings.length, hop=settings.hop, min_fill=settings.min_fill, sample_rate=settings.sample_rate or 1)
 
 
 def _reject_uncut(ledger: pd.DataFrame, fine: pd.DataFrame, examples: pd.DataFrame, settings: BuildSettings) -> pd.DataFrame:
     """Clips that gave no example are too short for one; only the policy "drop" has them."""
-    uncut = fine.loc[~fine["clip_id"].isin(examples["clip_id"].unique()), ["clip_id", "samples"]]
-    if uncut.empty:
+    cut = pc.is_in(as_arrow(fine["clip_id"]), value_set=as_arrow(examples["clip_id"])).to_numpy(zero_copy_only=False)
+    if cut.all():
         return ledger
-    rate = settings.sample_rate
+    uncut, rate = fine.loc[~cut, ["clip_id", "samples"]], settings.sample_rate
     at = ledger["clip_id"].isin(uncut["clip_id"])
     ledger.loc[at, ["status", "reason"]] = ["rejected", "too_short"]
     ledger.loc[at, "detail"] = [

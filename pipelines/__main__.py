@@ -1,7 +1,7 @@
 """``python -m pipelines``: download or simulate clips, build caches, run the demo."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,8 +14,15 @@ from audiodata.settings import nearest
 from pipelines import build as build_pipeline
 from pipelines import download as download_pipeline
 from pipelines import simulate as simulate_pipeline
-from pipelines.cluster import connect
+from pipelines.cluster import connect, dashboard
+from pipelines.crew import TRIES
 from pipelines.demo import DEMOS, run_demo
+from pipelines.site import UnfinishedBuild
+from pipelines.slurm import load_slurm
+from pipelines.workers import Places, places_of
+
+SHOWN = 10
+LOST_WORKERS_PER_VIDEO = 5
 
 app = typer.Typer(
     help="Download or simulate clips, build feature caches, run the demo.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -25,6 +32,15 @@ CatalogArgument = Annotated[str, typer.Argument(help="A catalog (TOML file) or t
 DataOption = Annotated[Path, typer.Option("--data", help="Data root: the folder that paths in the catalog are relative to.")]
 WorkersOption = Annotated[
     int | None, typer.Option(min=0, help="Local processes, one thread each; 0 = this process; default: one per core.")
+]
+SchedulerOption = Annotated[str | None, typer.Option(help="A Dask scheduler that is already there: its address, or its scheduler file.")]
+SlurmOption = Annotated[Path | None, typer.Option(help="TOML file that says what to ask Slurm for; workers are jobs then.")]
+WorkerRootOption = Annotated[str | None, typer.Option(help="Where workers see the folder of --data; default: at the same place.")]
+WorkerOutOption = Annotated[
+    str | None, typer.Option(help="Where workers see the folder of --out; default: at the same place, or with --worker-root if it is below --data.")
+]
+ScratchOption = Annotated[
+    str, typer.Option(help="A worker's own folder for shards in the making, e.g. '$TMPDIR'; default: $AUDIODATA_SCRATCH, else the cache.")
 ]
 
 
@@ -47,16 +63,26 @@ def build(
     data: DataOption,
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the cache.")],
     workers: WorkersOption = None,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler that is already there.")] = None,
+    scheduler: SchedulerOption = None,
+    slurm: SlurmOption = None,
+    worker_root: WorkerRootOption = None,
+    worker_out: WorkerOutOption = None,
+    scratch: ScratchOption = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many clips, balanced over the classes.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Inspect and plan; make nothing.")] = False,
 ) -> None:
     """Turn checked files into HDF5 shards and a manifest; what is there and unchanged is kept."""
-    if scheduler is not None and workers is not None:
-        raise EnvironmentFault("--workers and --scheduler exclude each other: a scheduler brings its own workers")
     settings = load_catalog(catalog)
-    with connect(workers, scheduler) as client:
-        manifest = build_pipeline.build(settings, data, out_folder, client, limit, _print_plan, dry_run)
+    scratch = scratch or (load_slurm(slurm).scratch if slurm else "")
+    remote = scheduler is not None or slurm is not None
+    places = places_of(data, out_folder, worker_root, worker_out, scratch) if remote else Places(str(data), str(out_folder), scratch)
+    with connect(workers, scheduler, slurm) as client:
+        _tell_dashboard(client)
+        try:
+            manifest = build_pipeline.build(settings, data, out_folder, client, limit, _print_plan, dry_run, places)
+        except UnfinishedBuild as error:
+            _print_unfinished(error)
+            raise typer.Exit(1) from None
     if manifest is None:
         out.print("dry run: nothing was made")
         return
@@ -73,6 +99,8 @@ def download(
     limit: Annotated[int | None, typer.Option(min=0, help="Ask for so many clips at most; 0: only take in what is there.")] = None,
     retry: Annotated[list[str] | None, typer.Option(help="Reason, or kind of reason, to try again; repeatable.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked for; write nothing.")] = False,
+    campaign: Annotated[bool, typer.Option("--plan", help="Say what it will cost: clips, bytes, days, losses; write nothing.")] = False,
+    identities: Annotated[int, typer.Option(min=1, help="With --plan: network identities that share the work, each with its own run.")] = 1,
     cookies: Annotated[Path | None, typer.Option(help="Cookie file (Netscape format); it is never written to.")] = None,
     proxy: Annotated[str | None, typer.Option(help="http://host:port")] = None,
     url_template: Annotated[str, typer.Option(help="Address of a video, with {id}.")] = YOUTUBE,
@@ -83,9 +111,10 @@ def download(
 ) -> None:
     """Fetch the clips that a catalog chooses and that are not there; the ledger below the data root says what became of each."""
     settings = load_catalog(catalog)
-    with connect(workers) as client:
+    with connect(workers, lost_workers=LOST_WORKERS_PER_VIDEO) as client:
         code = download_pipeline.download(
-            settings, data, limit=limit, retry=retry or (), dry_run=dry_run, cookies=cookies, proxy=proxy, url_template=url_template,
+            settings, data, limit=limit, retry=retry or (), dry_run=dry_run, identities=identities if campaign else None,
+            cookies=cookies, proxy=proxy, url_template=url_template,
             interval_s=interval, existing=existing or (), extractor_args=extractor_args or (), client=client, workers=workers,
         )
     raise typer.Exit(code)
@@ -96,13 +125,33 @@ def simulate(
     catalog: CatalogArgument,
     data: DataOption,
     workers: WorkersOption = None,
+    scheduler: SchedulerOption = None,
+    slurm: SlurmOption = None,
+    worker_root: WorkerRootOption = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many sounds, balanced over the classes.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and count; make nothing.")] = False,
 ) -> None:
     """Place the sounds that a catalog names round its microphones; what is there and unchanged is kept. Then build with the same catalog."""
     settings = load_catalog(catalog)
-    with connect(workers) as client:
-        raise typer.Exit(simulate_pipeline.simulate(settings, data, client, limit, dry_run))
+    remote = scheduler is not None or slurm is not None
+    with connect(workers, scheduler, slurm) as client:
+        _tell_dashboard(client)
+        seen = worker_root or (str(data.absolute()) if remote else None)
+        raise typer.Exit(simulate_pipeline.simulate(settings, data, client, limit, dry_run, seen))
+
+
+def _tell_dashboard(client: Any) -> None:
+    if address := dashboard(client):
+        out.print(f"dashboard: {address}")
+
+
+def _print_unfinished(error: UnfinishedBuild) -> None:
+    out.print(f"unfinished: {len(error.aside)} set aside after {TRIES} tries each, the rest is done; there is no manifest yet:")
+    for name, one in list(error.aside.items())[:SHOWN]:
+        out.print(f"  {name}: {one.reason}")
+    if len(error.aside) > SHOWN:
+        out.print(f"  ... and {len(error.aside) - SHOWN} more")
+    out.print("the same command tries them again and keeps what is done")
 
 
 def _print_plan(planned: BuildPlan) -> None:

@@ -6,7 +6,7 @@ hands the results of one to the other and shows how far it is.
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,21 @@ from audiodata.clips import limit_clips
 from audiodata.datasets import dataset_settings, read_clips
 from audiodata.errors import CacheError, ClipError, MetadataError
 from audiodata.events.spans import sensors_of
+from audiodata.findings import Findings
 from audiodata.inspections import InspectionStore, verdicts_of_download
 from audiodata.manifest import finish
 from audiodata.noise_bank import NoiseRecording
 from audiodata.noise_list import noise_recordings
-from audiodata.planning import BuildPlan, clip_spans, draft_shards, plan_cache, shard_tasks
+from audiodata.planning import BuildPlan, clip_spans, draft_plan, plan_cache, rows_by_file, shard_drafts, shard_tasks, spans_at
 from audiodata.progress import Bar
-from audiodata.records import Inspection
-from audiodata.shards import MANIFEST_FILE, ShardRecord, read_manifest, remove_stale_temporaries
+from audiodata.records import ClipSpan, Inspection
+from audiodata.shards import MANIFEST_FILE, ShardRecord, read_manifest
 from audiodata.sources import inspect
 from audiodata.splits import assign_splits, check_leakage
-from audiodata.verdicts import judge
-from pipelines.cluster import run_bounded
+from audiodata.verdicts import Judge, judge
+from pipelines.crew import SetAside
+from pipelines.site import Site, prepare_site
+from pipelines.workers import Places
 
 CLIPS_PER_TASK = 64
 CLIPS_TRIED = 8  # until one of them can be read
@@ -53,13 +56,20 @@ def _check_root(root: Path) -> None:
         raise MetadataError(f"--data {root}: no such folder")
 
 
+def recall(catalog: Catalog, table: pd.DataFrame, root: Path, store: InspectionStore) -> Findings:
+    """Look up what is remembered of the clips whose files have not changed since they were inspected."""
+    findings = Findings(table, Judge(catalog.clean, catalog.audio.channels))
+    store.recall(findings, spans_at(table, findings.candidates_by_id()), root)
+    return findings
+
+
 def build_ahead(
     catalog: Catalog,
     table: pd.DataFrame,
     root: Path,
-    out: Path,
     store: InspectionStore,
-    client: Any,
+    site: Site,
+    findings: Findings,
     recordings: tuple[NoiseRecording, ...] = (),
 ) -> dict[str, ShardRecord]:
     """Inspect clips and make their shards in one pass, where none of a shard's clips has been inspected before.
@@ -69,18 +79,27 @@ def build_ahead(
     dict of str to ShardRecord
         By fingerprint: whether a shard is wanted as it was made is for the plan to say.
     """
-    known = store.recall(clip_spans(table), root)
-    drafts = draft_shards(catalog, table, str(root), str(out), recordings, _first_sensors(catalog, table, root))
-    fresh = [draft for draft in drafts if not any(clip.clip_id in known for clip, _ in draft.clips)]
-    if fresh:
-        _make_room(out)
+    fresh, places = findings.left(), site.places
+    drafted = draft_plan(catalog, table, fresh, recordings, _first_sensors(catalog, table, root) if fresh.any() else None)
+    if drafted is None or drafted.clips.empty:
+        return {}
+    site.make_room()
     made = {}
-    with Bar("inspect and build", sum(len(draft.clips) for draft in fresh), "clips") as bar:
-        for draft, (found, record) in run_bounded(client, jobs.build_ahead, fresh):
-            store.remember((clip for clip, _ in draft.clips), found)
+    with Bar("inspect and build", len(drafted.clips), "clips") as bar:
+        drafts = (draft._replace(scratch=places.scratch) for draft in shard_drafts(drafted, places.root, places.out))
+        for draft, result in site.run(jobs.build_ahead, drafts):
+            if isinstance(result, SetAside):  # its clips are inspected one by one later on
+                continue
+            found, record = result
+            _take_in([clip for clip, _ in draft.clips], found, store, findings)
             made.update({record.fingerprint: record} if record else {})
             bar.advance(len(found), failed=sum(bool(row.reason) for row in found))
     return made
+
+
+def _take_in(clips: Sequence[ClipSpan], found: Sequence[Inspection], store: InspectionStore, findings: Findings) -> None:
+    store.remember(clips, found)
+    findings.put(found)
 
 
 def _first_sensors(catalog: Catalog, table: pd.DataFrame, root: Path) -> dict[str, tuple[int, int, int]]:
@@ -91,19 +110,35 @@ def _first_sensors(catalog: Catalog, table: pd.DataFrame, root: Path) -> dict[st
     return sensors_of(next((one.shape for one in found if not one.reason), ()))
 
 
-def inspect_clips(catalog: Catalog, table: pd.DataFrame, root: Path, store: InspectionStore, client: Any) -> dict[str, Inspection]:
-    """Inspect the clips whose files have changed since they were last inspected; the others are remembered."""
-    wanted = list(clip_spans(table))
-    known = store.recall(wanted, root)
-    left = [clip for clip in wanted if clip.clip_id not in known]
+def inspect_clips(catalog: Catalog, table: pd.DataFrame, store: InspectionStore, site: Site, findings: Findings) -> None:
+    """Inspect the clips that `findings` lacks, and put what is found there.
+
+    What could not be inspected, as its workers did not survive it, is set aside: it is found to be unreadable, and is not remembered.
+    """
+    left = rows_by_file(table, findings.left())
     kind = dataset_settings(catalog.dataset)[0].kind
-    tasks = (jobs.InspectTask(str(root), kind, tuple(left[at : at + CLIPS_PER_TASK])) for at in range(0, len(left), CLIPS_PER_TASK))
     with Bar("inspect", len(left), "clips") as bar:
-        for task, rows in run_bounded(client, jobs.inspect_clips, tasks):
-            store.remember(task.clips, rows)
-            known.update((row.clip_id, row) for row in rows)
+        single: list[ClipSpan] = []
+        for clips, rows in _inspected(spans_at(table, left), CLIPS_PER_TASK, kind, site):
+            if isinstance(rows, SetAside):
+                single.extend(clips)
+                continue
+            _take_in(clips, rows, store, findings)
             bar.advance(len(rows), failed=sum(bool(row.reason) for row in rows))
-    return known
+        for (clip,), rows in _inspected(single, 1, kind, site):
+            if isinstance(rows, SetAside):
+                site.aside[clip.clip_id] = rows
+                findings.put([Inspection(clip.clip_id, "unreadable", rows.reason)])
+            else:
+                _take_in((clip,), rows, store, findings)
+            bar.advance(failed=int(isinstance(rows, SetAside) or bool(rows[0].reason)))
+
+
+def _inspected(clips: Iterable[ClipSpan], at_once: int, kind: str, site: Site) -> Iterator[tuple[tuple[ClipSpan, ...], Any]]:
+    clips = iter(clips)
+    batches = iter(lambda: tuple(itertools.islice(clips, at_once)), ())
+    for task, rows in site.run(jobs.inspect_clips, (jobs.InspectTask(site.places.root, kind, batch) for batch in batches)):
+        yield task.clips, rows
 
 
 def plan(
@@ -111,20 +146,21 @@ def plan(
     table: pd.DataFrame,
     root: Path,
     store: InspectionStore,
-    client: Any = None,
+    site: Site | None = None,
     recordings: tuple[NoiseRecording, ...] = (),
+    findings: Findings | None = None,
 ) -> BuildPlan:
-    """Inspect what is left and plan; nothing in the cache changes."""
-    inspections = inspect_clips(catalog, table, root, store, client)
+    """Inspect what is left and plan; nothing in the cache changes. What is known already may be in `findings`."""
+    findings = recall(catalog, table, root, store) if findings is None else findings
+    inspect_clips(catalog, table, store, site or Site(root), findings)
     downloaded = dataset_settings(catalog.dataset)[0].fetch is not None
-    fetched = verdicts_of_download(root) if downloaded else None
-    verdicts = judge(table, inspections, catalog.clean, catalog.audio.channels, fetched)
+    verdicts = judge(table, findings, catalog.clean, verdicts_of_download(root) if downloaded else None)
     store.settle(verdicts)
-    return plan_cache(catalog, table, inspections, verdicts, recordings)
+    return plan_cache(catalog, table, findings, verdicts, recordings)
 
 
 def run(
-    planned: BuildPlan, root: Path, out: Path, client: Any = None, made: Mapping[str, ShardRecord] | None = None
+    planned: BuildPlan, root: Path, out: Path, site: Site | None = None, made: Mapping[str, ShardRecord] | None = None
 ) -> dict[str, Any]:
     """Make the shards that are missing or stale, then the tables and the manifest, which is returned.
 
@@ -133,8 +169,8 @@ def run(
     planned : BuildPlan
     root, out : path
         Data root and cache.
-    client : distributed.Client or None
-        None = this process.
+    site : Site or None
+        Where the work is done; None = this process.
     made : mapping, optional
         Shards that were made ahead, by fingerprint.
 
@@ -142,29 +178,39 @@ def run(
     ------
     ClipError
         A file changed during the build; nothing of it is in the cache, and the next build starts from there.
+    UnfinishedBuild
+        Something was set aside; the rest is made, but for the manifest.
     """
-    made = made or {}
-    _make_room(out)
+    site = site or Site(root, out)
+    site.make_room()
     records: list[ShardRecord] = []
     changed: ClipError | None = None
     with Bar("shards", planned.examples["shard"].nunique(), "shards") as bar:
-
-        def left() -> Iterator[ShardTask]:
-            for task in _retiring_manifest(shard_tasks(planned, str(root), str(out)), out):
-                ahead = made.get(task.fingerprint)
-                if ahead and ahead.file == task.file:  # the same examples may have been expected in another shard
-                    records.append(ahead)
-                    bar.advance()
-                else:
-                    yield task
-
-        for _, result in run_bounded(client, jobs.build_shard, left()):
-            changed = result if isinstance(result, ClipError) else changed
-            records.extend([] if isinstance(result, ClipError) else [result])
-            bar.advance(failed=int(isinstance(result, ClipError)))
+        wanted = (task._replace(scratch=site.places.scratch) for task in shard_tasks(planned, site.places.root, site.places.out))
+        tasks = _retiring_manifest(wanted, out)
+        for task, result in site.run(jobs.build_shard, _not_made(tasks, made or {}, records, bar)):
+            if isinstance(result, ShardRecord):
+                records.append(result)
+            elif isinstance(result, SetAside):
+                site.aside[task.file] = result
+            else:
+                changed = result
+            bar.advance(failed=int(not isinstance(result, ShardRecord)))
     if changed is not None:
         raise changed
+    site.check_finished()
     return finish(out, planned, records)
+
+
+def _not_made(tasks: Iterable[ShardTask], made: Mapping[str, ShardRecord], records: list[ShardRecord], bar: Bar) -> Iterator[ShardTask]:
+    """Pass on the shards that are left to make; enter the others in the records."""
+    for task in tasks:
+        ahead = made.get(task.fingerprint)
+        if ahead and ahead.file == task.file:  # the same examples may have been expected in another shard
+            records.append(ahead)
+            bar.advance()
+        else:
+            yield task
 
 
 def build(
@@ -175,6 +221,7 @@ def build(
     limit: int | None = None,
     on_plan: Callable[[BuildPlan], None] = lambda planned: None,
     dry_run: bool = False,
+    places: Places | None = None,
 ) -> dict[str, Any] | None:
     """Build a cache: read, inspect, plan, make.
 
@@ -191,26 +238,33 @@ def build(
         Shown the plan before the shards are made.
     dry_run : bool
         Stop there.
+    places : Places, optional
+        Where the workers see data root and cache; None: where this process does.
 
     Returns
     -------
     dict or None
         The manifest; None after a dry run.
+
+    Raises
+    ------
+    CacheError
+        Another run is writing to the cache.
+    UnfitWorker
+        A worker lacks something.
+    UnfinishedBuild
+        Something failed three times and was set aside; the rest is done.
     """
     _check_root(root)
     catalog = catalog.settled(root)
     table = read_table(catalog, root, limit)
     recordings = noise_recordings(catalog.noise, table, root) if catalog.noise else ()
-    with InspectionStore.beside(out) as store:
-        made = {} if dry_run else build_ahead(catalog, table, root, out, store, client, recordings)
-        planned = plan(catalog, table, root, store, client, recordings)
+    with prepare_site(catalog, table, root, out, client, places, dry_run) as site, InspectionStore.beside(out) as store:
+        findings = recall(catalog, table, root, store)
+        made = {} if dry_run else build_ahead(catalog, table, root, store, site, findings, recordings)
+        planned = plan(catalog, table, root, store, site, recordings, findings)
         on_plan(planned)
-        return None if dry_run else run(planned, root, out, client, made)
-
-
-def _make_room(out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    remove_stale_temporaries(out)
+        return None if dry_run else run(planned, root, out, site, made)
 
 
 def _retiring_manifest(tasks: Iterator[ShardTask], out: Path) -> Iterator[ShardTask]:

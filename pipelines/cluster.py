@@ -1,19 +1,22 @@
-"""A Dask client (this process, local processes or a scheduler's address) and bounded submission to it."""
+"""A Dask client: none (this process), local processes, a scheduler that is already there, or jobs of Slurm."""
 
+import asyncio
 import contextlib
+import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from audiodata.errors import EnvironmentFault
+from audiodata.errors import CatalogError, EnvironmentFault
+from pipelines.slurm import load_slurm, slurm_cluster
 
-TASKS_PER_WORKER = 3
-LOST_WORKERS_PER_TASK = 5
+TIMEOUT_S = 20.0
 
 
 @contextlib.contextmanager
-def connect(workers: int | None = None, scheduler: str | None = None) -> Iterator[Any]:
+def connect(workers: int | None = None, scheduler: str | None = None, slurm: Path | None = None, lost_workers: int = 0) -> Iterator[Any]:
     """Yield a Dask client, or None where the work is done in this process.
 
     Parameters
@@ -21,37 +24,54 @@ def connect(workers: int | None = None, scheduler: str | None = None) -> Iterato
     workers : int or None
         Local processes, one thread each; 0 = this process; None = one per core.
     scheduler : str or None
-        Address of a scheduler that is already there.
+        Address of a scheduler that is already there, or its scheduler file.
+    slurm : path or None
+        File that says what to ask Slurm for.
+    lost_workers : int
+        How many workers a task may lose before Dask gives it up; `pipelines.crew` counts for itself. An existing scheduler has its own.
 
     Raises
     ------
     EnvironmentFault
-        Dask is not installed, or nothing answers at the address.
+        A package is missing, nothing answers at the address, or Slurm refuses.
+    CatalogError
+        A file that can't be used.
     """
-    workers = len(os.sched_getaffinity(0)) if workers is None and scheduler is None else workers
-    if scheduler is None and workers == 0:
+    _check_exclusive(workers, scheduler, slurm)
+    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    if scheduler is None and slurm is None and workers == 0:
         yield None
         return
-    distributed = _import_distributed()
-    with _local_cluster(distributed, workers) if scheduler is None else contextlib.nullcontext(scheduler) as address:
-        try:
-            client = distributed.Client(address, timeout=20, set_as_default=False)
-        except OSError as error:
-            raise EnvironmentFault(f"--scheduler {scheduler}: no Dask scheduler answers ({error}); check address and network") from error
-        with client:
-            yield client
+    distributed = _import_distributed(lost_workers)
+    with _place(distributed, workers, scheduler, slurm) as place, _client(distributed, place, scheduler) as client:
+        yield client
 
 
-def _import_distributed() -> Any:
+def _check_exclusive(workers: int | None, scheduler: str | None, slurm: Path | None) -> None:
+    given = [name for name, value in (("--workers", workers), ("--scheduler", scheduler), ("--slurm", slurm)) if value is not None]
+    if len(given) > 1:
+        raise EnvironmentFault(f"{' and '.join(given)} exclude each other: each says where the workers come from")
+
+
+def _import_distributed(lost_workers: int) -> Any:
     try:
         import dask
         import distributed
     except ImportError as error:
         raise EnvironmentFault("Dask is not installed; run: pip install 'audiodata[dask]', or use --workers 0") from error
-    dask.config.set({"distributed.scheduler.allowed-failures": LOST_WORKERS_PER_TASK, "distributed.worker.daemon": True})
+    dask.config.set({"distributed.scheduler.allowed-failures": lost_workers, "distributed.worker.daemon": True})
     for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)
     return distributed
+
+
+def _place(distributed: Any, workers: int, scheduler: str | None, slurm: Path | None) -> contextlib.AbstractContextManager[Any]:
+    """What a client connects to."""
+    if slurm is not None:
+        return slurm_cluster(load_slurm(slurm), distributed)
+    if scheduler is not None:
+        return contextlib.nullcontext(scheduler_address(scheduler))
+    return _local_cluster(distributed, workers)
 
 
 def _local_cluster(distributed: Any, workers: int) -> Any:
@@ -61,49 +81,57 @@ def _local_cluster(distributed: Any, workers: int) -> Any:
     )
 
 
-def run_bounded(client: Any, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-    """Run a function over tasks and yield ``(task, result)`` as they complete.
+def scheduler_address(given: str) -> str:
+    """Return the address that was given, or that stands in the scheduler file that was given.
 
-    Only a few tasks per worker are with the scheduler at a time, so memory does not grow with the number of tasks; a task whose worker
-    is lost is run again elsewhere by Dask; a result leaves the cluster at once, so nothing is recomputed when its worker dies later.
-
-    Parameters
-    ----------
-    client : distributed.Client or None
-        None = in this process, in order.
-    function : callable
-        A module-level function of `audiodata.jobs`.
-    tasks : iterable
-        Its arguments, one each.
+    Raises
+    ------
+    CatalogError
+        Neither an address nor a scheduler file.
     """
-    if client is None:
-        for task in tasks:
-            yield task, function(task)
-        return
-    yield from _run_on(client, function, iter(tasks))
+    if "://" in given:
+        return given
+    path = Path(given)
+    if path.is_file():
+        return _address_in(path)
+    host, colon, port = given.rpartition(":")
+    if colon and host and port.isdigit() and "/" not in host:
+        return f"tcp://{given}"
+    raise CatalogError(f"--scheduler {given}: no such scheduler file, and no address like tcp://host:8786")
 
 
-def _run_on(client: Any, function: Callable[[Any], Any], tasks: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
-    from distributed import as_completed
-
-    task_of: dict[str, Any] = {}
-
-    def submit(task: Any) -> Any:
-        future = client.submit(function, task, pure=False)
-        task_of[future.key] = task
-        return future
-
-    completed = as_completed(loop=client.loop)
-    for task in tasks:
-        completed.add(submit(task))
-        if completed.count() >= TASKS_PER_WORKER * max(len(client.nthreads()), 1):
-            yield _take(next(completed), task_of)
-    for future in completed:
-        yield _take(future, task_of)
+def _address_in(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CatalogError(f"--scheduler {path}: not a scheduler file: no `address` in it (dask scheduler --scheduler-file writes one)") from error
 
 
-def _take(future: Any, task_of: dict[str, Any]) -> tuple[Any, Any]:
-    task = task_of.pop(future.key)
-    result = future.result()
-    future.release()
-    return task, result
+@contextlib.contextmanager
+def _client(distributed: Any, place: Any, scheduler: str | None) -> Iterator[Any]:
+    try:
+        if isinstance(place, str):
+            asyncio.run(asyncio.wait_for(_identity(distributed, place), 1.5 * TIMEOUT_S))
+        client = distributed.Client(place, timeout=TIMEOUT_S, set_as_default=False)
+    except (OSError, ValueError) as error:  # a TimeoutError is an OSError
+        cause = " ".join(str(error).split()) or f"silent for {TIMEOUT_S:.0f} s"
+        raise EnvironmentFault(f"--scheduler {scheduler}: no Dask scheduler answers ({cause}); check address and network") from error
+    with client:
+        yield client
+
+
+async def _identity(distributed: Any, address: str) -> None:
+    """Ask a scheduler who it is: a client would wait for ever for something that takes its call and says nothing."""
+    async with distributed.rpc(address, timeout=TIMEOUT_S) as scheduler:
+        await scheduler.identity()
+
+
+def dashboard(client: Any) -> str:
+    """Return the address of a client's dashboard; empty where there is none."""
+    scheduler = client.scheduler_info(n_workers=0) if client is not None else {}
+    return client.dashboard_link if "dashboard" in scheduler.get("services", {}) else ""
+
+
+def is_local(client: Any) -> bool:
+    """Whether the workers are this process or its children: they see what it sees and are what it is."""
+    return client is None or type(client.cluster).__name__ == "LocalCluster"

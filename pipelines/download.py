@@ -16,11 +16,13 @@ from audiodata.catalog import Catalog, DownloadSettings
 from audiodata.console import out
 from audiodata.datasets import dataset_settings
 from audiodata.existing import ExistingTask, find_existing
+from audiodata.lease import Lease
 from audiodata.ledger import ClipRow, Ledger, known_reasons
 from audiodata.progress import Bar
 from audiodata.resolve import YOUTUBE, DownloadOptions, is_youtube, parse_extractor_args
 from audiodata.settings import validated
-from pipelines.cluster import run_bounded
+from pipelines.campaign import estimate, print_campaign
+from pipelines.crew import run_bounded
 from pipelines.download_driver import REAL_TIME, Driver, Inline
 from pipelines.download_plan import (
     DownloadPlan,
@@ -37,7 +39,7 @@ from pipelines.pacing import Time
 
 __all__ = ["download", "download_options", "plan", "run", "take_in"]
 
-LEDGER_FILE = "ledger.sqlite"
+LEDGER_FILE, LEASE_FILE = "ledger.sqlite", "ledger.lease.json"
 LISTS_FOLDER = "lists"
 _KNOWN = ("clip_id", "status", "reason")
 
@@ -146,6 +148,7 @@ def download(
     limit: int | None = None,
     retry: Sequence[str] = (),
     dry_run: bool = False,
+    identities: int | None = None,
     cookies: Path | None = None,
     proxy: str | None = None,
     url_template: str = YOUTUBE,
@@ -168,6 +171,8 @@ def download(
         Reasons, or kinds of reason, whose clips are tried again; one text may hold several, with commas.
     dry_run : bool
         Say what would be asked for; write nothing.
+    identities : int or None
+        Print what the whole is going to cost when so many network identities share it, and write nothing; None: go ahead.
     cookies, proxy, url_template, extractor_args
         See `audiodata.resolve.DownloadOptions`.
     interval_s : float or None
@@ -184,15 +189,20 @@ def download(
     pace = _pace(catalog, interval_s)
     candidates = read_candidates(catalog, root)
     planning = {"limit": limit, "seed": catalog.select.seed, "interval_s": pace.interval_s}
-    if dry_run:
-        status = current_status(candidates, _known(root), files_there(root, candidates["path"]), reasons)
-        print_plan(plan(candidates, status, **planning), pace)
-        out.print("dry run: nothing was asked for, nothing was written")
+    if dry_run or identities is not None:
+        known = _known(root)
+        status = current_status(candidates, known, files_there(root, candidates["path"]), reasons)
+        planned = plan(candidates, status, **planning)
+        if identities is not None:
+            print_campaign(estimate(planned, known, candidates, pace, identities, root), pace, identities)
+        else:
+            print_plan(planned, pace)
+        out.print(f"{'plan' if identities is not None else 'dry run'}: nothing was asked for, nothing was written")
         return 0
     folders = [*(root / folder for folder in catalog.download.existing), *existing]
-    with Ledger(root / LEDGER_FILE) as ledger:
+    with Lease(root / LEASE_FILE, str(root / LEDGER_FILE)), Ledger(root / LEDGER_FILE) as ledger:
         ledger.retry(reasons)
-        status = _settle_files(ledger, candidates, root, folders, options, client)
+        status = settle_files(ledger, candidates, root, folders, options, client)
         planned = plan(candidates, status, **planning)
         print_plan(planned, pace)
         _write_lists(catalog, candidates, root)
@@ -217,16 +227,29 @@ def _known(root: Path) -> pd.DataFrame:
         return ledger.table(_KNOWN)
 
 
-def _settle_files(
+def settle_files(
     ledger: Ledger, candidates: pd.DataFrame, root: Path, folders: Sequence[Path], options: DownloadOptions, client: Any
 ) -> np.ndarray:
-    """Bring ledger and files together, and return the status of each candidate then."""
+    """Bring ledger and files together, and return the status of each candidate then.
+
+    Parameters
+    ----------
+    ledger, candidates, root, folders, options, client
+        As of `take_in`; clips whose files have gone are entered as pending.
+
+    Returns
+    -------
+    array of str, shape [candidate]
+        As `pipelines.download_plan.current_status` tells it.
+    """
     status = current_status(candidates, ledger.table(_KNOWN), files_there(root, candidates["path"]))
     gone = candidates[status == "gone"]
     ledger.record(
         ClipRow(clip_id, "pending", "missing_file", f"{path}: was here, is gone", attempts=0)
         for clip_id, path in zip(gone["clip_id"], gone["path"], strict=True)
     )
+    if not folders and not np.isin(status, ["gone", "present"]).any():
+        return status
     take_in(ledger, candidates, status, root, folders, options, client)
     status = current_status(candidates, ledger.table(_KNOWN), files_there(root, candidates["path"]))
     return np.where(status == "present", "pending", status)  # still not recorded: not what its name promises

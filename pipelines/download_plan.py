@@ -1,19 +1,30 @@
 """What a download has to ask for: clips table, ledger and the files that are there, brought into an order of videos."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+import os
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from audiodata.catalog import Catalog
 from audiodata.datasets import read_clips
 from audiodata.download import VideoTask, WantedClip
 from audiodata.errors import CatalogError, MetadataError
+from audiodata.findings import as_arrow
 from audiodata.fingerprint import unit_hashes
 from audiodata.resolve import DownloadOptions
 from audiodata.splits import assign_splits
+
+CLIPS_AT_ONCE = 10_000
+FOLDERS_AT_ONCE = 8
 
 
 class DownloadPlan(NamedTuple):
@@ -95,8 +106,11 @@ def current_status(
         "ok" (recorded and there), "present" (there, but not recorded: a run was killed between the two, or the ledger
         was lost), "gone" (recorded, but not there), "failed", or "pending".
     """
-    status = known["status"].mask((known["status"] == "failed") & known["reason"].isin(retry), "pending")
-    status = status.set_axis(known["clip_id"]).reindex(candidates["clip_id"]).fillna("pending").to_numpy(dtype=object)
+    again = (known["status"] == "failed") & known["reason"].isin(retry)
+    codes, names = pd.factorize(known["status"].mask(again, "pending"))
+    at = pc.index_in(as_arrow(candidates["clip_id"]), value_set=as_arrow(known["clip_id"]))
+    code = np.append(codes, -1)[at.fill_null(-1).to_numpy()]  # -1: not in the ledger
+    status = np.append(np.asarray(names, dtype=object), "pending")[code]
     return np.select([(status == "ok") & ~there, (status == "pending") & there], ["gone", "present"], default=status)
 
 
@@ -119,12 +133,12 @@ def plan(
     interval_s : float
         Mean distance of two videos.
     """
-    ordered = candidates.assign(status=status).iloc[_balanced_order(candidates, seed)]
-    left = ordered[ordered["status"].isin(["pending", "gone"])]
-    asked = left if limit is None else left.head(limit)
-    videos = asked["recording_id"].nunique()
+    order = _balanced_order(candidates, seed)
+    left = order[np.isin(status[order], ["pending", "gone"])][:limit]
     columns = ["clip_id", "recording_id", "start_s", "duration_s", "path", "label"]
-    return DownloadPlan(asked[columns].reset_index(drop=True), _summary(ordered, asked), videos, videos * interval_s)
+    asked = candidates[columns].take(left).reset_index(drop=True)
+    videos = asked["recording_id"].nunique()
+    return DownloadPlan(asked, _summary(candidates["label"], status, asked), videos, videos * interval_s)
 
 
 def _balanced_order(table: pd.DataFrame, seed: int) -> np.ndarray:
@@ -133,8 +147,8 @@ def _balanced_order(table: pd.DataFrame, seed: int) -> np.ndarray:
     return np.lexsort((draw.to_numpy(), turn.to_numpy()))
 
 
-def _summary(ordered: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
-    counts = pd.crosstab(ordered["label"], ordered["status"])
+def _summary(labels: pd.Series, status: np.ndarray, asked: pd.DataFrame) -> pd.DataFrame:
+    counts = pd.DataFrame({"label": labels.array, "status": status}).value_counts().unstack(fill_value=0).sort_index()
     columns = {"there": ("ok", "present"), "failed": ("failed",), "left": ("pending", "gone")}
     summary = pd.DataFrame({"wanted": counts.sum(axis=1)})
     for name, statuses in columns.items():
@@ -146,10 +160,11 @@ def _summary(ordered: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
 
 def wanted_clips(clips: pd.DataFrame) -> Iterator[tuple[str, WantedClip]]:
     """Yield each row of a plan's clips as recording id and clip."""
-    columns = (clips[name] for name in ("recording_id", "clip_id", "start_s", "duration_s", "path"))
-    for recording_id, clip_id, start_s, duration_s, path in zip(*columns, strict=True):
-        length_s = None if np.isnan(duration_s) else float(duration_s)
-        yield recording_id, WantedClip(clip_id, float(start_s), length_s, path)
+    names = ["recording_id", "clip_id", "start_s", "duration_s", "path"]
+    for at in range(0, len(clips), CLIPS_AT_ONCE):
+        some = clips[names].iloc[at : at + CLIPS_AT_ONCE]
+        for recording_id, clip_id, start_s, duration_s, path in zip(*(some[name].to_numpy().tolist() for name in names), strict=True):
+            yield recording_id, WantedClip(clip_id, start_s, None if math.isnan(duration_s) else duration_s, path)
 
 
 def clips_by_recording(clips: pd.DataFrame) -> dict[str, list[WantedClip]]:
@@ -162,24 +177,27 @@ def clips_by_recording(clips: pd.DataFrame) -> dict[str, list[WantedClip]]:
 
 def video_tasks(clips: pd.DataFrame, root: Path, options: DownloadOptions) -> Iterator[VideoTask]:
     """Yield one task a video, with all its clips, in the order of their first clips."""
-    codes, names = pd.factorize(clips["recording_id"])
-    together = clips.iloc[np.argsort(codes, kind="stable")]
-    counts = np.bincount(codes, minlength=len(names))
-    ends = np.cumsum(counts)
-    for name, start, end in zip(names, ends - counts, ends, strict=True):
-        of_video = tuple(clip for _, clip in wanted_clips(together.iloc[start:end]))
-        yield VideoTask(str(name), of_video, str(root), options)
+    codes, _ = pd.factorize(clips["recording_id"])
+    together = clips.take(np.argsort(codes, kind="stable"))
+    for name, of_video in groupby(wanted_clips(together), key=itemgetter(0)):
+        yield VideoTask(name, tuple(clip for _, clip in of_video), str(root), options)
 
 
-def files_there(root: Path, paths: Iterable[str]) -> np.ndarray:
+def files_there(root: Path, paths: Sequence[str] | pd.Series) -> np.ndarray:
     """Whether each path below a root is there; folders are listed, as shared file systems are slow to look up files."""
-    split = [path.rpartition("/")[::2] for path in paths]
-    listed = {folder: _names(root / folder) for folder in {folder for folder, _ in split}}
-    return np.array([name in listed[folder] for folder, name in split], dtype=bool)
+    texts = pa.array(paths, pa.large_string())
+    order = pc.sort_indices(texts).to_numpy()  # so that few listings have to be in memory at a time
+    names_in = lru_cache(maxsize=FOLDERS_AT_ONCE)(lambda folder: _names(root / folder))
+    there = np.zeros(len(order), dtype=bool)
+    for at in range(0, len(order), CLIPS_AT_ONCE):
+        rows = order[at : at + CLIPS_AT_ONCE]
+        split = (path.rpartition("/") for path in texts.take(pa.array(rows)).to_pylist())
+        there[rows] = [name in names_in(folder) for folder, _, name in split]
+    return there
 
 
 def _names(folder: Path) -> set[str]:
     try:
-        return {path.name for path in folder.iterdir()}
+        return set(os.listdir(folder))  # noqa: PTH208 - a Path for each of a million names is slow
     except (FileNotFoundError, NotADirectoryError):
         return set()

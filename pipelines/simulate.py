@@ -23,7 +23,7 @@ from audiodata.progress import Bar
 from audiodata.records import ClipSpan
 from audiodata.shards.atomic import write_faults
 from audiodata.simulation import FileSettings, PlacedSound, Scene, SimulatedFile, SoundTask, check_azimuths, describe, scene_of, tables
-from pipelines.cluster import run_bounded
+from pipelines.crew import run_bounded
 
 _SHOWN = 10
 
@@ -95,22 +95,22 @@ def _wanted(catalog: Catalog, settings: SimulatedArraySettings, root: Path, limi
     return table.assign(source_path=[spans[sound].path for sound in table["source_id"]]), spans
 
 
-def tasks(planned: SimulationPlan, root: Path) -> Iterator[SoundTask]:
-    """Make the task of each sound, ordered by id."""
+def tasks(planned: SimulationPlan, root: Path | str) -> Iterator[SoundTask]:
+    """Make the task of each sound, ordered by id; `root` is where the workers see the data root."""
     fingerprint = hash_json(describe(planned.scene, planned.settings))
     for source_id, rows in planned.table.groupby("source_id", sort=True):
         placed = tuple(PlacedSound(*row) for row in rows[["clip_id", "path", "azimuth_deg"]].itertuples(index=False, name=None))
         yield SoundTask(str(root), planned.scene, planned.settings, fingerprint, planned.sounds[source_id], placed)
 
 
-def run(planned: SimulationPlan, root: Path, client: Any = None) -> list[SimulatedFile]:
+def run(planned: SimulationPlan, root: Path | str, client: Any = None) -> list[SimulatedFile]:
     """Make the files that are missing or differ, then the table and the description of the scene.
 
     Parameters
     ----------
     planned : SimulationPlan
-    root : Path
-        Data root.
+    root : path
+        Data root, as the workers see it.
     client : distributed.Client or None
         None = this process.
     """
@@ -126,7 +126,9 @@ def run(planned: SimulationPlan, root: Path, client: Any = None) -> list[Simulat
     return [rows[clip_id] for clip_id in planned.table["clip_id"]]
 
 
-def simulate(catalog: Catalog, root: Path, client: Any = None, limit: int | None = None, dry_run: bool = False) -> int:
+def simulate(
+    catalog: Catalog, root: Path, client: Any = None, limit: int | None = None, dry_run: bool = False, worker_root: str | None = None
+) -> int:
     """Simulate what a catalog names, and say what came of it.
 
     Parameters
@@ -140,6 +142,8 @@ def simulate(catalog: Catalog, root: Path, client: Any = None, limit: int | None
         Only so many sounds.
     dry_run : bool
         Check and count; make nothing.
+    worker_root : str, optional
+        Where the workers see the data root; None: where the driver does.
 
     Returns
     -------
@@ -151,7 +155,7 @@ def simulate(catalog: Catalog, root: Path, client: Any = None, limit: int | None
     if dry_run:
         out.print("dry run: nothing was made")
         return 0
-    rows = run(planned, root, client)
+    rows = run(planned, worker_root or root, client)
     failed = [row for row in rows if row.reason]
     made = sum(row.made for row in rows)
     out.print(f"files: {planned.folder}  ({made} made, {len(rows) - made - len(failed)} kept, {len(failed)} failed)")

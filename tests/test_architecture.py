@@ -16,7 +16,7 @@ ORDER = [
     "clips", "splits", "datasets", "clip_files", "images",
     "features", "localization", "ffmpeg", "containers", "decoding", "audio", "cleaning", "event_sources", "sources",
     "shards", "simulation", "noise_bank", "mixing",
-    "catalog", "ledger", "inspections", "verdicts",
+    "catalog", "ledger", "findings", "inspections", "verdicts",
     "build_settings", "kinds", "layout", "assembly", "planning", "manifest", "noise_list", "originals",
     "download_errors", "resolve", "fetch", "download", "existing", "jobs",
     "torch_dataset", "pictures", "spatial_pictures", "event_pictures",

@@ -273,7 +273,7 @@ def test_kill_9_in_the_middle_and_a_second_driver(many):
     with MediaServer(files) as server:
         child = subprocess.Popen(command(root, server, "--interval", "0.15"), cwd=ROOT, start_new_session=True)
         wait_for(lambda: len({request.path for request in server.requests}) > 3)
-        with pytest.raises(AudioDataError, match="another run is writing to this ledger"):
+        with pytest.raises(AudioDataError, match="another run is writing to it"):
             download(catalog(), root, url_template=server.template)
         time.sleep(random.uniform(0, 0.3))
         os.killpg(child.pid, signal.SIGKILL)
