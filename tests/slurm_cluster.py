@@ -58,14 +58,14 @@ def find(name):
     return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 
 
-def wait_until(condition, what, seconds=WAIT_S):
+def wait_until(condition, what, seconds=WAIT_S, give_up=pytest.fail):
     """Poll until a condition holds and return its value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
             return value
         time.sleep(0.2)
-    pytest.fail(f"{what}: not within {seconds} s")
+    return give_up(f"{what}: not within {seconds} s")
 
 
 def free_port():
@@ -110,8 +110,14 @@ def running_slurm(folder: Path):
         stack.enter_context(_daemon("slurmctld", "-D", "-i", env=slurm.env))
         stack.enter_context(_daemon("slurmd", "-D", "-N", host, env=slurm.env))
         stack.callback(_cancel_all, slurm)
-        wait_until(slurm.ready, "a node that is idle")
+        wait_until(slurm.ready, "a node of Slurm that is idle", give_up=lambda text: pytest.skip(f"{text}; {_last_words(folder)}"))
         yield slurm
+
+
+def _last_words(folder):
+    """What the daemons wrote last."""
+    logs = (folder / f"{name}.log" for name in ("slurmctld", "slurmd"))
+    return "; ".join(path.read_text().strip().rpartition("\n")[2] for path in logs if path.is_file())
 
 
 def _cancel_all(slurm):
