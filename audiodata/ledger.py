@@ -7,19 +7,19 @@ with the process that holds it.
 
 import contextlib
 import json
-import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
+from audiodata.database import lock_for_writing, open_database
 from audiodata.errors import CacheError, EnvironmentFault, MetadataError
 from audiodata.reasons import REASONS, STATUSES
+from audiodata.records import ClipRow
 from audiodata.settings import nearest
 
 FORMAT_VERSION = 1
@@ -44,6 +44,7 @@ END;
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT_VERSION};
 """
+_NOTES = "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID"
 _ADD = "INSERT OR IGNORE INTO clips (clip_id) VALUES "
 _ROWS_PER_STATEMENT = 500  # a third of the time of one row per statement
 _ROWS_PER_FETCH = 20_000
@@ -58,40 +59,6 @@ _RECORD = """
 UPDATE clips SET status = ?, reason = ?, detail = ?, path = ?, sha256 = ?, content_sha256 = ?, measured = ?,
     attempts = attempts + ?, updated = ? WHERE clip_id = ?
 """
-
-
-class ClipRow(NamedTuple):
-    """One row of the ledger, as a worker reports it and as the ledger returns it.
-
-    Attributes
-    ----------
-    clip_id : str
-    status, reason : str
-        Keys of `audiodata.reasons.STATUSES` and `REASONS`.
-    detail : str
-        The original message, or where the clip came from.
-    path : str
-        POSIX path of the file below the data root; empty where there is none.
-    sha256, content_sha256 : str
-        Of the file's bytes and of the decoded samples.
-    measured : dict
-        What was measured, by name with unit.
-    attempts : int
-        In a report: how many attempts this row stands for. In the ledger: their sum.
-    updated : str
-        UTC time of the last change, set by the ledger; empty until there is one.
-    """
-
-    clip_id: str
-    status: str
-    reason: str = ""
-    detail: str = ""
-    path: str = ""
-    sha256: str = ""
-    content_sha256: str = ""
-    measured: Mapping[str, Any] = {}
-    attempts: int = 1
-    updated: str = ""
 
 
 class Ledger:
@@ -115,7 +82,7 @@ class Ledger:
     def __init__(self, path: str | Path, *, read_only: bool = False):
         self.path = Path(path)
         with self._explained():
-            self._lock = None if read_only else self._take_lock()
+            self._lock = None if read_only else lock_for_writing(self.path)
             try:
                 self._connection = self._open(read_only)
             except BaseException:
@@ -140,12 +107,13 @@ class Ledger:
 
     @staticmethod
     def _add(connection: sqlite3.Connection, clip_ids: Iterable[str]) -> int:
-        ordered = sorted(map(str, clip_ids))  # so that the tree of ids grows at its end
+        ordered = sorted(clip_ids.tolist() if isinstance(clip_ids, pd.Series) else map(str, clip_ids))  # so that the tree of ids grows at its end
         added = 0
         for at in range(0, len(ordered), _ROWS_PER_STATEMENT):
             some = ordered[at : at + _ROWS_PER_STATEMENT]
             added += connection.execute(_ADD + ",".join(["(?)"] * len(some)), some).rowcount
-        connection.execute(_COUNT_ADDED, [added])
+        if added:
+            connection.execute(_COUNT_ADDED, [added])
         return added
 
     def record(self, rows: Iterable[ClipRow]) -> None:
@@ -158,8 +126,10 @@ class Ledger:
         """
         values = [_values(row) for row in rows]
         with self._transaction() as connection:
-            self._add(connection, (value[-1] for value in values))
-            connection.executemany(_RECORD, values)
+            unknown = [value for value in values if connection.execute(_RECORD, value).rowcount == 0]
+            if unknown:
+                self._add(connection, (value[-1] for value in unknown))
+                connection.executemany(_RECORD, unknown)
 
     def settle(self, verdicts: Iterable[tuple[str, str, str, str]]) -> None:
         """Write ``clip_id, status, reason, detail`` of clips that are in the ledger, where it is news; others are passed over.
@@ -173,6 +143,16 @@ class Ledger:
         with self._transaction() as connection:
             rows = ((*_closed(clip_id, status, reason), detail, now, clip_id) for clip_id, status, reason, detail in verdicts)
             connection.executemany(_SETTLE, rows)
+
+    def note(self, name: str, text: str) -> None:
+        """Write down a text that concerns no clip, in the place of what was written under that name before."""
+        with self._transaction() as connection:
+            connection.execute("INSERT INTO notes VALUES (?, ?) ON CONFLICT DO UPDATE SET text = excluded.text", [name, text])
+
+    def notes(self) -> dict[str, str]:
+        """Return all that was written down with `note`, by name."""
+        with self._explained():
+            return dict(self._connection.execute("SELECT name, text FROM notes").fetchall())
 
     def retry(self, reasons: Iterable[str]) -> int:
         """Set failed clips back to pending, and return how many.
@@ -196,17 +176,11 @@ class Ledger:
         found = self._select(ClipRow._fields, status, reason)
         return [ClipRow(*row[:7], json.loads(row[7]), *row[8:]) for row in found]
 
-    def scan(self, columns: Iterable[str], first: str = "", last: str | None = None) -> Iterator[tuple]:
-        """Yield columns of the rows whose ids lie between two (both included), in the order of the ids, with few of them in memory.
-
-        Nothing may be written to the ledger before the last row has been taken.
-        """
-        names = _checked(columns)
-        where, bounds = ("clip_id >= ?", [first]) if last is None else ("clip_id BETWEEN ? AND ?", [first, last])
+    def between(self, columns: Iterable[str], first: str, last: str) -> list[tuple]:
+        """Return columns of the rows whose ids lie between two (both included), in the order of the ids."""
+        query = f"SELECT {', '.join(_checked(columns))} FROM clips WHERE clip_id BETWEEN ? AND ? ORDER BY clip_id"
         with self._explained():
-            cursor = self._connection.execute(f"SELECT {', '.join(names)} FROM clips WHERE {where} ORDER BY clip_id", bounds)
-            while rows := cursor.fetchmany(_ROWS_PER_FETCH):
-                yield from rows
+            return self._connection.execute(query, [first, last]).fetchall()
 
     def clip_ids(self, status: str | None = None, reason: str | None = None) -> list[str]:
         """Return ids in order, all or those of one status and reason."""
@@ -219,15 +193,34 @@ class Ledger:
             found = self._connection.execute(query).fetchall()
         return {(status, reason): clips for status, reason, clips in found}
 
-    def table(self, columns: Iterable[str] = ClipRow._fields) -> pd.DataFrame:
-        """Return the ledger, or some columns of it, in the order of the ids; ``measured`` stays JSON text."""
+    def table(self, columns: Iterable[str] = ClipRow._fields, states: Iterable[tuple[str, str]] | None = None) -> pd.DataFrame:
+        """Return the ledger, or some of it; ``measured`` stays JSON text.
+
+        Parameters
+        ----------
+        columns : iterable of str
+        states : iterable of (str, str), optional
+            Only the rows of these statuses and reasons, one state after the other (what `counts` has: all). Ids, statuses and reasons are
+            then found without a look at the rest of the rows, which is several times as much. By default all rows, in the order of their ids.
+        """
         names = _checked(columns)
         schema = pa.schema([(name, pa.int64() if name == "attempts" else pa.large_string()) for name in names])
-        rows, batches = self.scan(names), []
-        while some := list(islice(rows, _ROWS_PER_FETCH)):  # a row of Python's own objects is ten times as large as Arrow's
-            columns = zip(*some, strict=True)
-            batches.append(pa.record_batch([pa.array(column, kind) for column, kind in zip(columns, schema.types, strict=True)], schema))
+        batches = []
+        for count, found in self._batches(names, states):  # a row of Python's own objects is ten times as large as Arrow's
+            values = [_column(found[field.name], field.type, count) for field in schema]
+            batches.append(pa.record_batch(values, schema))
         return pa.Table.from_batches(batches, schema).to_pandas()
+
+    def _batches(self, names: list[str], states: Iterable[tuple[str, str]] | None) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Numbers of rows, some at a time, and their columns by name: a text where it is the same in all."""
+        for state in [()] if states is None else states:
+            known = dict(zip(("status", "reason"), state, strict=False))
+            wanted = [name for name in names if name not in known] or ["clip_id"]
+            where = "WHERE status = ? AND reason = ?" if state else "ORDER BY clip_id"
+            with self._explained():
+                cursor = self._connection.execute(f"SELECT {', '.join(wanted)} FROM clips {where}", state)
+                while rows := cursor.fetchmany(_ROWS_PER_FETCH):
+                    yield len(rows), known | dict(zip(wanted, zip(*rows, strict=True), strict=True))
 
     def attrition(self, classes: Mapping[str, str] | pd.Series) -> pd.DataFrame:
         """Return what was asked for and what was lost, per class and reason.
@@ -243,7 +236,7 @@ class Ledger:
             One row a class and a last row ``all``; columns ``asked, ok, pending``, one per reason of loss (the
             commonest first) and ``lost_share`` (of the clips that are no longer pending; NaN while all are).
         """
-        return attrition(self.table(["clip_id", "status", "reason"]), classes)
+        return attrition(self.table(["clip_id", "status", "reason"], self.counts()), classes)
 
     def _select(self, columns: Iterable[str], status: str | None = None, reason: str | None = None) -> list[tuple]:
         wanted = {"status": status, "reason": reason}
@@ -257,11 +250,7 @@ class Ledger:
     def _open(self, read_only: bool) -> sqlite3.Connection:
         if read_only and not self.path.is_file():
             raise CacheError(f"{self.path}: there is no ledger here; run the download first")
-        mode = "mode=ro" if read_only else "mode=rwc"
-        if read_only and not os.access(self.path.parent, os.W_OK):
-            mode = "immutable=1"  # SQLite could not make the files by which readers and a writer come to terms
-        address = f"{self.path.absolute().as_uri()}?{mode}"
-        connection = sqlite3.connect(address, uri=True, timeout=30, isolation_level=None)
+        connection = open_database(self.path, read_only)
         try:
             self._prepare(connection, read_only)
         except BaseException:
@@ -271,10 +260,9 @@ class Ledger:
 
     def _prepare(self, connection: sqlite3.Connection, read_only: bool) -> None:
         is_new = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
-        if not read_only:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        if is_new and not read_only:
+        if is_new and read_only:
+            raise CacheError(f"{self.path}: there is nothing in this ledger yet; wait for the download that is beginning, or run it")
+        if is_new:
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -283,20 +271,8 @@ class Ledger:
         if version != FORMAT_VERSION:
             known = f"this version reads {FORMAT_VERSION}"
             raise CacheError(f"{self.path}: ledger of format {version}, {known}; use the version that wrote it")
-
-    def _take_lock(self) -> sqlite3.Connection:
-        """Hold SQLite's lock on an empty file beside the ledger: works where the ledger does, ends with the process."""
-        lock_path = self.path.with_name(self.path.name + ".lock")
-        lock = sqlite3.connect(lock_path, timeout=0, isolation_level=None)
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            lock.close()
-            if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-                problem = "another run is writing to this ledger; wait until it ends or stop it"
-                raise CacheError(f"{self.path}: {problem}") from None
-            raise
-        return lock
+        if not read_only:
+            connection.execute(_NOTES)  # ledgers of earlier versions have no notes
 
     def _release_lock(self) -> None:
         if self._lock is not None:
@@ -364,6 +340,10 @@ def _reasons_of(word: str) -> set[str]:
     if word in of_failure:
         return {word}
     raise MetadataError(f"`{word}` is not a reason that a clip can fail for{nearest(word, [*kinds, *of_failure])}")
+
+
+def _column(values: str | tuple, kind: pa.DataType, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(values, kind), count) if isinstance(values, str) else pa.array(values, kind)
 
 
 def _checked(columns: Iterable[str]) -> list[str]:

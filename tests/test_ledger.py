@@ -238,3 +238,9 @@ def test_a_reader_changes_nothing(tmp_path):
 def test_every_reason_can_be_recorded(ledger):
     ledger.record([ClipRow(reason or "fine", "failed" if reason else "ok", reason) for reason in REASONS])
     assert sum(ledger.counts().values()) == len(REASONS)
+
+
+def test_a_ledger_that_is_just_being_made_is_not_taken_for_another_programs(tmp_path):
+    (tmp_path / "ledger.sqlite").touch()
+    with pytest.raises(CacheError, match="nothing in this ledger yet"):
+        Ledger(tmp_path / "ledger.sqlite", read_only=True)

@@ -58,7 +58,8 @@ def scratch_file(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise scratch_fault(folder, error) from error
     with file:
-        _lock(file)
+        with contextlib.suppress(OSError):  # no locks here: then nobody takes the file for an orphan, as that takes a lock, too
+            _lock(file)
         yield Path(file.name)
 
 
@@ -81,7 +82,7 @@ def _lock(file: Any) -> None:
 
 def scratch_fault(folder: Path, error: OSError) -> ScratchFault:
     """Explain an error of writing to scratch in one line."""
-    return ScratchFault(f"scratch {folder}: can't be written to ({error.strerror or error})")
+    return ScratchFault(f"scratch {folder}: can't be written to ({error.strerror or error}); make room there, or name another folder with --scratch")
 
 
 def copy_out(source: Path, target: Path) -> None:

@@ -55,6 +55,8 @@ class ShardWriter:
         How many rows there will be, where that is known: another number is an error at the end.
     scratch : Path, optional
         Folder for the file in the making; None: that of `path`.
+    note : Path, optional
+        A file that is there as long as the shard is wanted: if it is gone in the end, the shard does not take its name.
 
     Attributes
     ----------
@@ -68,7 +70,7 @@ class ShardWriter:
     ScratchFault
         Scratch is full, or can't be written to.
     CacheError
-        What was read back isn't what was written.
+        What was read back isn't what was written, or the note is gone.
     """
 
     def __init__(
@@ -81,9 +83,10 @@ class ShardWriter:
         targets: Mapping[str, Layout],
         examples: int | None = None,
         scratch: Path | None = None,
+        note: Path | None = None,
     ):
         self.path = Path(path)
-        self._scratch = scratch
+        self._scratch, self._note = scratch, note
         self.record: ShardRecord | None = None
         if both := features.keys() & targets.keys():
             raise ValueError(f"{self.path}: {', '.join(sorted(both))} named as feature and as target")
@@ -150,6 +153,16 @@ class ShardWriter:
             self.record = describe_shard(draft, self.path)
             if draft != temporary:
                 self._copy(draft, temporary)
+            self._check_wanted()
+
+    def _check_wanted(self) -> None:
+        """Make sure that whoever wanted the shard still does: of a run that was killed, a worker knows nothing, and the next may want another."""
+        if self._note is None:
+            return
+        try:
+            self._note.open().close()  # opened, as network file systems remember for a while what was there
+        except OSError as error:
+            raise CacheError(f"{self.path}: given up, as the run that wanted it has ended") from error
 
     def _made_in(self, temporary: Path) -> AbstractContextManager[Path]:
         return nullcontext(temporary) if self._scratch is None else scratch_file(self._scratch)
@@ -177,7 +190,7 @@ class ShardWriter:
     def _new_file(self) -> Iterator[h5py.File]:
         # No chunk cache: a chunk is written whole and once, and a full disk shows at the row that meets it.
         with self._writing():
-            file = h5py.File(self._output, "w", libver=LIBVER, rdcc_nbytes=0)
+            file = h5py.File(self._output, "w", libver=LIBVER, rdcc_nbytes=0, locking=False)
         try:
             with self._writing():
                 self._create(file)
