@@ -48,9 +48,13 @@ def verify(cache: CacheArgument) -> None:
 
 
 @app.command()
-def doctor() -> None:
-    """Say what this machine has and lacks; exit code 1 if something that every user needs is broken."""
-    findings = examine()
+def doctor(
+    data: Annotated[str, typer.Option(help="A data root to look at: can it be read, what lies beneath it, who is writing there.")] = "",
+    out_folder: Annotated[str, typer.Option("--out", help="A cache, or where one is going to be: can shards be made there, is there room.")] = "",
+    scratch: Annotated[str, typer.Option(help="A worker's own folder for shards in the making; default: $AUDIODATA_SCRATCH.")] = "",
+) -> None:
+    """Say what this machine has and lacks; exit code 1 if something that a user needs is broken."""
+    findings = examine(data, out_folder, scratch)
     print_table("", ("what", "state", "detail"), findings)
     raise typer.Exit(int(any(finding.state == "problem" for finding in findings)))
 

@@ -6,6 +6,7 @@ clocks of the machines don't matter. A holder that died is found at once on its 
 """
 
 import contextlib
+import glob
 import json
 import logging
 import os
@@ -72,9 +73,10 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process was started, in the kernel's ticks."""
+    """When a process was started, in the kernel's ticks; empty, too, for one that has ended and that nobody has taken note of."""
     try:
-        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]
+        stat = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        return "" if stat[0] in ("Z", "X") else stat[19]
     except (OSError, IndexError):
         return ""
 
@@ -115,6 +117,7 @@ class Lease:
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._take()
+            self._remove_left_behind()
         self._renewal = threading.Thread(target=self._keep_renewing, name="lease", daemon=True)
         self._renewal.start()
         return self
@@ -137,13 +140,22 @@ class Lease:
         if self._taken_away:
             raise CacheError(f"{self.subject}: this run was silent for so long that another took its place (see {self.path.name}); run it again")
 
+    def holder_there(self) -> str:
+        """Say who holds a lease that is not this one's, and how that is known; empty where nobody does, or a run died and left it."""
+        try:
+            holder = _read(self.path)
+            why = self._alive(holder, self.path)
+        except OSError:
+            return ""
+        return f"{holder or 'unknown'} ({why})" if why else ""
+
     def _take(self) -> None:
         for _ in range(TRIES):
             if self._create():
                 return
             with contextlib.suppress(FileNotFoundError):  # it ends meanwhile
                 holder = _read(self.path)
-                if why := self._alive(holder):
+                if why := self._alive(holder, self.path):
                     raise CacheError(f"{self.subject}: another run is writing to it ({holder or 'unknown'}; {why}); wait until it ends or stop it")
                 if self._replace(holder):
                     logger.warning("%s: took over from %s, which ended without giving it back", self.subject, holder or "a run")
@@ -177,21 +189,30 @@ class Lease:
             right.unlink(missing_ok=True)
 
     def _create_right(self, right: Path) -> bool:
+        self._remove_if_dead(right)  # of a driver that died in the middle of this
         draft = self._draft()
         try:
-            if right.exists() and _age_s(right, draft) > self.stale_s:  # of a driver that died in the middle of this
-                right.unlink(missing_ok=True)
             return _link(draft, right)
         finally:
             draft.unlink()
 
-    def _alive(self, holder: Holder | None) -> str:
-        """Say why a holder counts as alive; empty where it doesn't."""
+    def _remove_left_behind(self) -> None:
+        """Remove what drivers have left that were killed while they took the lease or gave way."""
+        for path in self.path.parent.glob(f".{glob.escape(self.path.name)}.*"):
+            self._remove_if_dead(path)
+
+    def _remove_if_dead(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if not self._alive(_read(path), path):
+                path.unlink()
+
+    def _alive(self, holder: Holder | None, path: Path) -> str:
+        """Say why the holder of a file counts as alive; empty where it doesn't."""
         if holder and holder.machine == self.holder.machine:
             return "it is running" if _is_running(holder) else ""
         draft = self._draft()
         try:
-            age_s = _age_s(self.path, draft)
+            age_s = _age_s(path, draft)
         finally:
             draft.unlink()
         return "" if age_s > self.stale_s else f"last sign of life {age_s:.0f} s ago; one that is silent for {self.stale_s:.0f} s counts as dead"

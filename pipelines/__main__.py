@@ -1,4 +1,4 @@
-"""``python -m pipelines``: download or simulate clips, build caches, run the demo."""
+"""``python -m pipelines``: download or simulate clips, build caches, examine workers, run the demo."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,9 +14,12 @@ from audiodata.settings import nearest
 from pipelines import build as build_pipeline
 from pipelines import download as download_pipeline
 from pipelines import simulate as simulate_pipeline
-from pipelines.cluster import connect, dashboard
+from pipelines.cluster import connect
 from pipelines.crew import TRIES
 from pipelines.demo import DEMOS, run_demo
+from pipelines.doctor import doctor as examine_workers
+from pipelines.doctor import seen_by_workers
+from pipelines.runs import running, tell_cluster
 from pipelines.site import UnfinishedBuild
 from pipelines.slurm import load_slurm
 from pipelines.workers import Places, places_of
@@ -42,6 +45,8 @@ WorkerOutOption = Annotated[
 ScratchOption = Annotated[
     str, typer.Option(help="A worker's own folder for shards in the making, e.g. '$TMPDIR'; default: $AUDIODATA_SCRATCH, else the cache.")
 ]
+
+LogOption = Annotated[Path | None, typer.Option(help="File that gets a line of JSON for every event of the run; lines of earlier runs stay.")]
 
 
 @app.command()
@@ -70,26 +75,22 @@ def build(
     scratch: ScratchOption = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many clips, balanced over the classes.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Inspect and plan; make nothing.")] = False,
+    log: LogOption = None,
 ) -> None:
     """Turn checked files into HDF5 shards and a manifest; what is there and unchanged is kept."""
     settings = load_catalog(catalog)
     scratch = scratch or (load_slurm(slurm).scratch if slurm else "")
     remote = scheduler is not None or slurm is not None
     places = places_of(data, out_folder, worker_root, worker_out, scratch) if remote else Places(str(data), str(out_folder), scratch)
-    with connect(workers, scheduler, slurm) as client:
-        _tell_dashboard(client)
-        try:
-            manifest = build_pipeline.build(settings, data, out_folder, client, limit, _print_plan, dry_run, places)
-        except UnfinishedBuild as error:
-            _print_unfinished(error)
-            raise typer.Exit(1) from None
-    if manifest is None:
-        out.print("dry run: nothing was made")
-        return
-    size = sum(shard["bytes"] for shard in manifest["shards"])
-    fingerprint = manifest["catalog_fingerprint"][:16]
-    out.print(f"cache: {out_folder}  ({len(manifest['shards'])} shards, {size / 1e6:.1f} MB, fingerprint {fingerprint})")
-    raise typer.Exit(int(manifest["counts"]["status"].get("failed", 0) > 0))
+    with running("build", settings, data, log, worker_root=worker_root, out=out_folder) as journal:
+        with connect(workers, scheduler, slurm) as client:
+            tell_cluster(client, journal)
+            try:
+                manifest = build_pipeline.build(settings, data, out_folder, client, limit, _print_plan, dry_run, places, journal)
+            except UnfinishedBuild as error:
+                _print_unfinished(error)
+                raise typer.Exit(1) from None
+        raise typer.Exit(_tell_cache(out_folder, manifest))
 
 
 @app.command()
@@ -100,24 +101,31 @@ def download(
     retry: Annotated[list[str] | None, typer.Option(help="Reason, or kind of reason, to try again; repeatable.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be asked for; write nothing.")] = False,
     campaign: Annotated[bool, typer.Option("--plan", help="Say what it will cost: clips, bytes, days, losses; write nothing.")] = False,
-    identities: Annotated[int, typer.Option(min=1, help="With --plan: network identities that share the work, each with its own run.")] = 1,
+    identities: Annotated[int | None, typer.Option(min=1, help="With --plan: network identities that share the work; default: one a proxy.")] = None,
     cookies: Annotated[Path | None, typer.Option(help="Cookie file (Netscape format); it is never written to.")] = None,
-    proxy: Annotated[str | None, typer.Option(help="http://host:port")] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="http://host:port; repeatable: each is a network identity with its own pace, 'none' is this machine's address."),
+    ] = None,
     url_template: Annotated[str, typer.Option(help="Address of a video, with {id}.")] = YOUTUBE,
     interval: Annotated[float | None, typer.Option(min=0, help="Mean seconds between two videos; default: the catalog's, 12.")] = None,
     existing: Annotated[list[Path] | None, typer.Option(help="Folder with files made by other tools; repeatable.")] = None,
     extractor_args: Annotated[list[str] | None, typer.Option(help="Passed on to yt-dlp, in its notation; repeatable.")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Local processes; more than one video at a time only from your own server.")] = 0,
+    log: LogOption = None,
 ) -> None:
     """Fetch the clips that a catalog chooses and that are not there; the ledger below the data root says what became of each."""
-    settings = load_catalog(catalog)
-    with connect(workers, lost_workers=LOST_WORKERS_PER_VIDEO) as client:
+    settings, proxies = load_catalog(catalog), proxy or []
+    workers = max(workers, len(proxies)) if len(proxies) > 1 else workers
+    with running("download", settings, data, log, proxies) as journal, connect(workers, lost_workers=LOST_WORKERS_PER_VIDEO) as client:
+        tell_cluster(client, journal)
         code = download_pipeline.download(
-            settings, data, limit=limit, retry=retry or (), dry_run=dry_run, identities=identities if campaign else None,
-            cookies=cookies, proxy=proxy, url_template=url_template,
+            settings, data, limit=limit, retry=retry or (), dry_run=dry_run, identities=(identities or max(len(proxies), 1)) if campaign else None,
+            cookies=cookies, proxies=proxies, url_template=url_template,
             interval_s=interval, existing=existing or (), extractor_args=extractor_args or (), client=client, workers=workers,
+            journal=journal,
         )
-    raise typer.Exit(code)
+        raise typer.Exit(code)
 
 
 @app.command()
@@ -130,19 +138,45 @@ def simulate(
     worker_root: WorkerRootOption = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only so many sounds, balanced over the classes.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check and count; make nothing.")] = False,
+    log: LogOption = None,
 ) -> None:
     """Place the sounds that a catalog names round its microphones; what is there and unchanged is kept. Then build with the same catalog."""
     settings = load_catalog(catalog)
     remote = scheduler is not None or slurm is not None
-    with connect(workers, scheduler, slurm) as client:
-        _tell_dashboard(client)
+    with running("simulate", settings, data, log, worker_root=worker_root) as journal, connect(workers, scheduler, slurm) as client:
+        tell_cluster(client, journal)
         seen = worker_root or (str(data.absolute()) if remote else None)
-        raise typer.Exit(simulate_pipeline.simulate(settings, data, client, limit, dry_run, seen))
+        raise typer.Exit(simulate_pipeline.simulate(settings, data, client, limit, dry_run, seen, journal))
 
 
-def _tell_dashboard(client: Any) -> None:
-    if address := dashboard(client):
-        out.print(f"dashboard: {address}")
+@app.command()
+def doctor(
+    scheduler: SchedulerOption = None,
+    slurm: SlurmOption = None,
+    data: Annotated[Path | None, typer.Option(help="A data root to look at.")] = None,
+    out_folder: Annotated[Path | None, typer.Option("--out", help="A cache to look at.")] = None,
+    worker_root: WorkerRootOption = None,
+    worker_out: WorkerOutOption = None,
+    scratch: ScratchOption = "",
+) -> None:
+    """Let every worker that is there examine its machine and compare it with this one; exit code 1 if one has a problem."""
+    if scheduler is None and slurm is None:
+        raise EnvironmentFault("say whose workers: --scheduler or --slurm; this machine alone is examined by: python -m audiodata doctor")
+    scratch = scratch or (load_slurm(slurm).scratch if slurm else "")
+    places = seen_by_workers(data, out_folder, worker_root, worker_out, scratch)
+    with connect(None, scheduler, slurm) as client:
+        raise typer.Exit(examine_workers(client, data, out_folder, places))
+
+
+def _tell_cache(folder: Path, manifest: dict[str, Any] | None) -> int:
+    """Say what a build has made; return its exit code."""
+    if manifest is None:
+        out.print("dry run: nothing was made")
+        return 0
+    size = sum(shard["bytes"] for shard in manifest["shards"])
+    fingerprint = manifest["catalog_fingerprint"][:16]
+    out.print(f"cache: {folder}  ({len(manifest['shards'])} shards, {size / 1e6:.1f} MB, fingerprint {fingerprint})")
+    return int(manifest["counts"]["status"].get("failed", 0) > 0)
 
 
 def _print_unfinished(error: UnfinishedBuild) -> None:

@@ -24,6 +24,7 @@ from audiodata.records import ClipSpan
 from audiodata.shards.atomic import write_faults
 from audiodata.simulation import FileSettings, PlacedSound, Scene, SimulatedFile, SoundTask, check_azimuths, describe, scene_of, tables
 from pipelines.crew import run_bounded
+from pipelines.journal import SILENT, Journal
 
 _SHOWN = 10
 
@@ -103,7 +104,7 @@ def tasks(planned: SimulationPlan, root: Path | str) -> Iterator[SoundTask]:
         yield SoundTask(str(root), planned.scene, planned.settings, fingerprint, planned.sounds[source_id], placed)
 
 
-def run(planned: SimulationPlan, root: Path | str, client: Any = None) -> list[SimulatedFile]:
+def run(planned: SimulationPlan, root: Path | str, client: Any = None, journal: Journal = SILENT) -> list[SimulatedFile]:
     """Make the files that are missing or differ, then the table and the description of the scene.
 
     Parameters
@@ -113,13 +114,15 @@ def run(planned: SimulationPlan, root: Path | str, client: Any = None) -> list[S
         Data root, as the workers see it.
     client : distributed.Client or None
         None = this process.
+    journal : Journal
+        Told of every sound.
     """
     described = describe(planned.scene, planned.settings)
     with write_faults(planned.folder):
         tables.make_ready(planned.folder, described)
     rows: dict[str, SimulatedFile] = {}
     with Bar("simulate", len(planned.table), "files") as bar:
-        for _, found in run_bounded(client, jobs.simulate_sound, tasks(planned, root)):
+        for _, found in run_bounded(client, jobs.simulate_sound, tasks(planned, root), journal=journal):
             rows.update((row.clip_id, row) for row in found)
             bar.advance(len(found), failed=sum(bool(row.reason) for row in found))
     tables.write(planned.folder, described, tables.table_of_files(planned.table, rows))
@@ -127,7 +130,8 @@ def run(planned: SimulationPlan, root: Path | str, client: Any = None) -> list[S
 
 
 def simulate(
-    catalog: Catalog, root: Path, client: Any = None, limit: int | None = None, dry_run: bool = False, worker_root: str | None = None
+    catalog: Catalog, root: Path, client: Any = None, limit: int | None = None, dry_run: bool = False, worker_root: str | None = None,
+    journal: Journal = SILENT,
 ) -> int:
     """Simulate what a catalog names, and say what came of it.
 
@@ -144,6 +148,8 @@ def simulate(
         Check and count; make nothing.
     worker_root : str, optional
         Where the workers see the data root; None: where the driver does.
+    journal : Journal
+        Told of the plan and of every sound.
 
     Returns
     -------
@@ -152,10 +158,11 @@ def simulate(
     """
     planned = plan(catalog, root, limit)
     _show(planned)
+    journal.write("plan", sounds=planned.table["source_id"].nunique(), files=len(planned.table))
     if dry_run:
         out.print("dry run: nothing was made")
         return 0
-    rows = run(planned, worker_root or root, client)
+    rows = run(planned, worker_root or root, client, journal)
     failed = [row for row in rows if row.reason]
     made = sum(row.made for row in rows)
     out.print(f"files: {planned.folder}  ({made} made, {len(rows) - made - len(failed)} kept, {len(failed)} failed)")

@@ -54,6 +54,33 @@ def test_a_driver_that_was_killed_leaves_the_place_at_once(path):
     assert list(path.parent.iterdir()) == []
 
 
+def test_a_driver_that_ended_but_is_not_taken_note_of_leaves_the_place(path):
+    """Its parent, a container's first process perhaps, may never ask what became of it: then its pid stays."""
+    code = f"import os; from audiodata.lease import Lease; Lease({str(path)!r}, 'x').__enter__(); os.kill(os.getpid(), 9)"
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    with take(path) as mine:
+        assert lease_room._read(path) == mine.holder
+    child.wait()
+
+
+@pytest.mark.parametrize("name", ["", "after-theirs"])
+def test_what_a_driver_leaves_that_is_killed_while_it_takes_the_lease_keeps_nobody_out(path, name):
+    """It may have written what it was going to link, or taken the right to be the next after one that died."""
+    held_by(path, started="1")
+    held_by(path.with_name(f".{path.name}.{name or 'token'}"), started="1")
+    with take(path) as mine:
+        assert lease_room._read(path) == mine.holder
+    assert list(path.parent.iterdir()) == []
+
+
+def test_what_a_driver_is_writing_that_is_alive_stays(path):
+    theirs = path.with_name(f".{path.name}.token")
+    held_by(theirs)
+    with take(path):
+        assert theirs.exists()
+
+
 def test_a_pid_that_was_given_to_another_process_is_not_the_holder(path):
     held_by(path, started="1")
     with take(path) as mine:

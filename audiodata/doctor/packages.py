@@ -1,36 +1,19 @@
-"""What this machine has and lacks, each with what it is for and how to get it."""
+"""What this machine has and lacks of packages and programs, each with what it is for and how to get it."""
 
 import importlib.metadata
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import date
-from typing import NamedTuple
 
+from audiodata.doctor.finding import Finding
 from audiodata.errors import EnvironmentFault
 
 OLD_AFTER_DAYS = 90
 
 
-class Finding(NamedTuple):
-    """One line of the examination.
-
-    Attributes
-    ----------
-    subject : str
-    state : str
-        "ok", "missing" (an option that is not installed) or "problem".
-    detail : str
-        What was found, or what to do.
-    """
-
-    subject: str
-    state: str
-    detail: str
-
-
-def examine() -> list[Finding]:
-    """Look at everything that a part of the project needs."""
-    return [finding for check in (_core, _ffmpeg, _optional, _youtube) for finding in check()]
+def examine_packages() -> list[Finding]:
+    """Look at every package and program that a part of the project needs."""
+    return [finding for check in (_core, _ffmpeg, _optional, _cluster, _youtube) for finding in check()]
 
 
 def _core() -> Iterator[Finding]:
@@ -55,11 +38,18 @@ def _ffmpeg() -> Iterator[Finding]:
 
 
 def _optional() -> Iterator[Finding]:
-    yield _package("dask", "pip install 'audiodata[dask]' (builds on several processes or machines)")
     yield _package("torch", "pip install 'audiodata[train]' (networks)")
     yield _package("lightning", "pip install 'audiodata[train]' (training)")
     yield _package("pyroomacoustics", "pip install 'audiodata[simulate]' (simulated rooms)")
     yield _package("mkl_fft", "pip install 'audiodata[fast]' (faster FFT, [compute] fft = \"mkl\")")
+
+
+def _cluster() -> Iterator[Finding]:
+    for package in ("dask", "distributed"):
+        yield _package(package, "pip install 'audiodata[dask]' (builds on several processes or machines)")
+    yield _package("dask-jobqueue", "pip install 'audiodata[cluster]' (--slurm)")
+    found = shutil.which("sbatch")
+    yield Finding("sbatch", "ok", found) if found else Finding("sbatch", "missing", "no Slurm here (--slurm runs where jobs are submitted)")
 
 
 def _youtube() -> Iterator[Finding]:
