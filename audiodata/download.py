@@ -4,14 +4,17 @@ A file stands under its final name only when it holds the samples that were aske
 counting, never by what a program claims.
 """
 
+import contextlib
 import math
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from audiodata import audio
-from audiodata.clips import is_safe_path
+from audiodata.clip_files import is_safe_path
 from audiodata.errors import ClipError, EnvironmentFault
 from audiodata.fetch import read_span
 from audiodata.resolve import DownloadOptions, Source
@@ -150,6 +153,30 @@ def store(
         raise EnvironmentFault(problem) from error
     audio.write_flac(path, piece, rate)
     return path
+
+
+def remove_unfinished(root: Path, paths: Iterable[str]) -> int:
+    """Remove what workers that were killed have left beside clips' files; only for when nobody writes there.
+
+    Parameters
+    ----------
+    root : Path
+        The data root.
+    paths : iterable of str
+        The clips' files below it.
+
+    Returns
+    -------
+    int
+        How many files it were.
+    """
+    left = []
+    for folder in sorted({path.rpartition("/")[0] for path in paths}):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / folder) as entries:
+            left += [entry.path for entry in entries if audio.UNFINISHED.fullmatch(entry.name)]
+    for path in left:
+        Path(path).unlink(missing_ok=True)
+    return len(left)
 
 
 def cut(

@@ -37,7 +37,9 @@ _FRAME = re.compile(
 _INPUT = re.compile(r"^Input #0, (\S+), from", re.MULTILINE)
 _DURATION = re.compile(r"^  Duration: (?:N/A|(\d+):(\d+):([\d.]+))(?:, start: (-?[\d.]+))?", re.MULTILINE)
 # Lines that hold other people's words (titles, comments, the address), which must not pass for errors.
-_DESCRIPTION = (" ", "Input #", "Output #", "[Parsed_ashowinfo")
+_DESCRIPTION = (" ", "Input #", "Output #")
+# A frame's line is written in pieces, and on a busy machine what another thread has to say gets between them.
+_OF_A_FRAME = re.compile(r"^\[Parsed_ashowinfo[^\]]*\] (?:n:.*? checksum:[0-9A-F]{8} )?(?:plane_checksums: \[ )?(?:[0-9A-F]{8} )*\]?")
 
 
 class Span(NamedTuple):
@@ -103,7 +105,8 @@ def read_span(
     end_s = None if duration_s is None else start_s + duration_s + over_read_s
     span = _read(address, seek_s, end_s, timeout_s, proxy)
     landed_late = span.at > seconds_to_samples(start_s, span.sample_rate)  # an index with holes
-    if seek_s and (landed_late or span.container in _LOSE_TIME):
+    behind_the_end = span.recording_s is not None and seek_s >= span.recording_s  # ffmpeg then counts Ogg from where it was to go
+    if seek_s and (landed_late or behind_the_end or span.container in _LOSE_TIME):
         span = _read(address, 0, end_s, timeout_s, proxy)
     if _reaches(span) <= start_s:
         raise _nothing_there(span, start_s)
@@ -111,9 +114,9 @@ def read_span(
 
 
 def _read(address: Address, seek_s: int, end_s: float | None, timeout_s: float, proxy: str | None) -> Span:
-    output, log = _run(_command(address, seek_s, end_s), _environment(proxy), timeout_s)
+    output, log = _run(_command(address, seek_s, end_s, timeout_s), _environment(proxy), timeout_s)
     frames = [tuple(map(int, frame)) for frame in _FRAME.findall(log)]
-    complaint = classify_media("\n".join(line for line in log.splitlines() if not line.startswith(_DESCRIPTION)))
+    complaint = _complaint(log)
     container, recording_s, offset_s = _container(log)
     if not frames:
         raise _no_sound(complaint, recording_s, seek_s)
@@ -123,6 +126,11 @@ def _read(address: Address, seek_s: int, end_s: float | None, timeout_s: float, 
     at = _first_position(frames, "Audio: opus" in log) + seconds_to_samples(seek_s + offset_s, sample_rate)
     samples = np.frombuffer(output, dtype="<f4", count=len(output) // (4 * channels) * channels).reshape(-1, channels)
     return Span(np.ascontiguousarray(samples.T), sample_rate, at, container, recording_s, complaint)
+
+
+def _complaint(log: str) -> tuple[str, str]:
+    lines = (_OF_A_FRAME.sub("", line) for line in log.splitlines() if not line.startswith(_DESCRIPTION))
+    return classify_media("\n".join(lines))
 
 
 def _first_position(frames: list[tuple[int, ...]], is_opus: bool) -> int:
@@ -181,10 +189,12 @@ def _no_sound(complaint: tuple[str, str], recording_s: float | None, seek_s: int
     return ClipError("truncated", f"{header}, no sound from {seek_s} s on")
 
 
-def _command(address: Address, seek_s: int, end_s: float | None) -> list[str]:
+def _command(address: Address, seek_s: int, end_s: float | None, timeout_s: float) -> list[str]:
     headers = "".join(f"{_clean(name)}: {_clean(value)}\r\n" for name, value in address.headers.items())
     cookies = "".join(f"{_clean(cookie)}\r\n" for cookie in address.cookies)
     reading = ["-protocol_whitelist", _PROTOCOLS, "-format_whitelist", _FORMATS, "-noaccurate_seek"]
+    # Where its worker was killed, a silent server would hold it for ever; else it is ended long before by whoever waits for it.
+    reading += ["-rw_timeout", str(round(2e6 * timeout_s))]
     reading += ["-headers", headers] if headers else []
     reading += ["-cookies", cookies] if cookies else []
     reading += ["-ss", str(seek_s)] if seek_s else []  # a seek to 0 drops what lies before time 0, which decoders need

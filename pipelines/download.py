@@ -15,6 +15,8 @@ from audiodata import jobs
 from audiodata.catalog import Catalog, DownloadSettings
 from audiodata.console import out
 from audiodata.datasets import dataset_settings
+from audiodata.download import remove_unfinished
+from audiodata.errors import CatalogError
 from audiodata.existing import ExistingTask, find_existing
 from audiodata.lease import Lease
 from audiodata.ledger import ClipRow, Ledger, known_reasons
@@ -23,7 +25,7 @@ from audiodata.resolve import YOUTUBE, DownloadOptions, is_youtube, parse_extrac
 from audiodata.settings import validated
 from pipelines.campaign import estimate, print_campaign
 from pipelines.crew import run_bounded
-from pipelines.download_driver import REAL_TIME, Driver, Inline
+from pipelines.download_driver import REAL_TIME, Driver, Inline, Outside
 from pipelines.download_plan import (
     DownloadPlan,
     clips_by_recording,
@@ -35,12 +37,14 @@ from pipelines.download_plan import (
     wanted_clips,
 )
 from pipelines.download_report import print_attrition, print_plan
+from pipelines.journal import SILENT, Journal
 from pipelines.pacing import Time
 
 __all__ = ["download", "download_options", "plan", "run", "take_in"]
 
 LEDGER_FILE, LEASE_FILE = "ledger.sqlite", "ledger.lease.json"
 LISTS_FOLDER = "lists"
+OWN_ADDRESS = "none"
 _KNOWN = ("clip_id", "status", "reason")
 
 
@@ -52,6 +56,7 @@ def take_in(
     folders: Sequence[Path],
     options: DownloadOptions,
     client: Any = None,
+    journal: Journal = SILENT,
 ) -> int:
     """Take in files that are there already, ours and those of other tools; return how many clips that gave.
 
@@ -73,6 +78,8 @@ def take_in(
         For the files that are made.
     client : distributed.Client or None
         Where the work is done.
+    journal : Journal
+        Told of every file.
     """
     present = wanted_clips(candidates[status == "present"])
     tasks = [ExistingTask(str(root / clip.path), clip.path, (clip,), True, str(root), options) for _, clip in present]
@@ -81,7 +88,7 @@ def take_in(
         tasks += find_existing(folders, wanted, str(root), options)
     taken: set[str] = set()
     with Bar("take in", len(tasks), "files") as bar:
-        for _, rows in run_bounded(client, jobs.take_in_file, _still_wanted(tasks, taken)):
+        for _, rows in run_bounded(client, jobs.take_in_file, _still_wanted(tasks, taken), journal=journal):
             news = [_open(row) for row in rows if row.clip_id not in taken]
             ledger.record(news)
             taken.update(row.clip_id for row in news if row.status == "ok")
@@ -110,6 +117,8 @@ def run(
     client: Any = None,
     in_flight: int = 1,
     time: Time = REAL_TIME,
+    proxies: Sequence[str | None] | None = None,
+    journal: Journal = SILENT,
 ) -> int:
     """Ask for what is planned; return how many clips failed.
 
@@ -126,9 +135,13 @@ def run(
     client : distributed.Client or None
         Where the work is done; None: in this process, one video after the other.
     in_flight : int
-        Videos asked for at the same time, with a client.
+        Videos asked for at the same time by each identity, with a client.
     time : Time
         Clock and sleep.
+    proxies : sequence of (str or None), optional
+        One for each network identity; by default there is one, which goes out as the options say.
+    journal : Journal
+        Told of every video.
 
     Raises
     ------
@@ -136,9 +149,10 @@ def run(
         Going on is useless; what is left stays pending.
     """
     ledger.add(planned.clips["clip_id"])
-    executor = Inline() if client is None else client.get_executor(pure=False)
+    executor = Inline() if client is None else Outside(client)
     with Bar("download", len(planned.clips), "clips") as bar:
-        return Driver(ledger, pace, executor, in_flight, bar, time).work(video_tasks(planned.clips, root, options))
+        driver = Driver(ledger, pace, executor, in_flight, bar, time, proxies or (options.proxy,), journal)
+        return driver.work(video_tasks(planned.clips, root, options))
 
 
 def download(
@@ -150,13 +164,14 @@ def download(
     dry_run: bool = False,
     identities: int | None = None,
     cookies: Path | None = None,
-    proxy: str | None = None,
+    proxies: Sequence[str] = (),
     url_template: str = YOUTUBE,
     interval_s: float | None = None,
     existing: Sequence[Path] = (),
     extractor_args: Sequence[str] = (),
     client: Any = None,
     workers: int = 0,
+    journal: Journal = SILENT,
 ) -> int:
     """Do what ``python -m pipelines download`` promises; return its exit code.
 
@@ -173,8 +188,10 @@ def download(
         Say what would be asked for; write nothing.
     identities : int or None
         Print what the whole is going to cost when so many network identities share it, and write nothing; None: go ahead.
-    cookies, proxy, url_template, extractor_args
+    cookies, url_template, extractor_args
         See `audiodata.resolve.DownloadOptions`.
+    proxies : sequence of str
+        Each is a network identity of its own, with its own pace; ``"none"`` is this machine's address.
     interval_s : float or None
         Mean distance of two videos, in seconds; None: the catalog's.
     existing : sequence of Path
@@ -182,10 +199,13 @@ def download(
     client : distributed.Client or None
         Where the work is done.
     workers : int
-        Videos under way at the same time; YouTube is never asked for more than one.
+        Videos under way at the same time; YouTube is never asked for more than one by an identity.
+    journal : Journal
+        Told of the plan, of every file taken in and of every video.
     """
     reasons = known_reasons(word for text in retry for word in text.split(","))
-    options = download_options(catalog, cookies, proxy, url_template, extractor_args)
+    per_identity = [download_options(catalog, cookies, proxy, url_template, extractor_args) for proxy in _addresses(proxies)]
+    options = per_identity[0]
     pace = _pace(catalog, interval_s)
     candidates = read_candidates(catalog, root)
     planning = {"limit": limit, "seed": catalog.select.seed, "interval_s": pace.interval_s}
@@ -202,16 +222,26 @@ def download(
     folders = [*(root / folder for folder in catalog.download.existing), *existing]
     with Lease(root / LEASE_FILE, str(root / LEDGER_FILE)), Ledger(root / LEDGER_FILE) as ledger:
         ledger.retry(reasons)
-        status = settle_files(ledger, candidates, root, folders, options, client)
+        status = settle_files(ledger, candidates, root, folders, options, client, journal)
         planned = plan(candidates, status, **planning)
+        journal.write("plan", clips=len(planned.clips), videos=planned.videos, estimated_s=planned.estimated_s)
         print_plan(planned, pace)
         _write_lists(catalog, candidates, root)
-        in_flight = 1 if is_youtube(url_template) else max(workers, 1)
+        in_flight = 1 if is_youtube(url_template) else max(workers // len(per_identity), 1)
         try:
-            failed = run(planned, ledger, root, options, pace, client, in_flight)
+            failed = run(planned, ledger, root, options, pace, client, in_flight, proxies=[one.proxy for one in per_identity], journal=journal)
+            remove_unfinished(root, candidates["path"])
         finally:  # a run that is stopped has something to tell, too
-            print_attrition(ledger.table(_KNOWN), candidates)
+            print_attrition(ledger.table(_KNOWN, ledger.counts()), candidates)
     return int(failed > 0)
+
+
+def _addresses(proxies: Sequence[str]) -> list[str | None]:
+    """Return the proxy of each network identity; None is this machine's own address."""
+    twice = next((one for one in proxies if list(proxies).count(one) > 1), None)
+    if twice is not None:
+        raise CatalogError(f"--proxy {twice.rpartition('@')[2]}: given twice; each proxy is one network identity with a pace of its own")
+    return [None if one == OWN_ADDRESS else one for one in proxies] or [None]
 
 
 def _pace(catalog: Catalog, interval_s: float | None) -> DownloadSettings:
@@ -224,17 +254,17 @@ def _known(root: Path) -> pd.DataFrame:
     if not (root / LEDGER_FILE).is_file():
         return pd.DataFrame(columns=_KNOWN, dtype=object)
     with Ledger(root / LEDGER_FILE, read_only=True) as ledger:
-        return ledger.table(_KNOWN)
+        return ledger.table(_KNOWN, ledger.counts())
 
 
 def settle_files(
-    ledger: Ledger, candidates: pd.DataFrame, root: Path, folders: Sequence[Path], options: DownloadOptions, client: Any
+    ledger: Ledger, candidates: pd.DataFrame, root: Path, folders: Sequence[Path], options: DownloadOptions, client: Any, journal: Journal = SILENT
 ) -> np.ndarray:
     """Bring ledger and files together, and return the status of each candidate then.
 
     Parameters
     ----------
-    ledger, candidates, root, folders, options, client
+    ledger, candidates, root, folders, options, client, journal
         As of `take_in`; clips whose files have gone are entered as pending.
 
     Returns
@@ -242,7 +272,7 @@ def settle_files(
     array of str, shape [candidate]
         As `pipelines.download_plan.current_status` tells it.
     """
-    status = current_status(candidates, ledger.table(_KNOWN), files_there(root, candidates["path"]))
+    status = current_status(candidates, ledger.table(_KNOWN, ledger.counts()), files_there(root, candidates["path"]))
     gone = candidates[status == "gone"]
     ledger.record(
         ClipRow(clip_id, "pending", "missing_file", f"{path}: was here, is gone", attempts=0)
@@ -250,8 +280,8 @@ def settle_files(
     )
     if not folders and not np.isin(status, ["gone", "present"]).any():
         return status
-    take_in(ledger, candidates, status, root, folders, options, client)
-    status = current_status(candidates, ledger.table(_KNOWN), files_there(root, candidates["path"]))
+    take_in(ledger, candidates, status, root, folders, options, client, journal)
+    status = current_status(candidates, ledger.table(_KNOWN, ledger.counts()), files_there(root, candidates["path"]))
     return np.where(status == "present", "pending", status)  # still not recorded: not what its name promises
 
 

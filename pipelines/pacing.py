@@ -171,18 +171,40 @@ def backoff_s(reason: str, tries: int, interval_s: float, jitter: float, generat
     return max(2 * interval_s, SHORTEST_BACKOFF_S) * 2.0 ** (tries - 1) * (1 + jitter * generator.uniform(0, 1))
 
 
+class Fresh:
+    """Work that nobody has begun, for one queue or several that share it.
+
+    Parameters
+    ----------
+    tasks : iterable
+        Taken from it one at a time, so it may be long.
+
+    Attributes
+    ----------
+    next : object
+        The piece that comes next; None: there is none.
+    """
+
+    def __init__(self, tasks: Iterable[Any]):
+        self._tasks = iter(tasks)
+        self.next = next(self._tasks, None)
+
+    def take(self) -> Any:
+        """Return the next piece, which is nobody else's then."""
+        task, self.next = self.next, next(self._tasks, None)
+        return task
+
+
 class Queue:
     """Fresh work in its order, and work that is to be tried again from a moment on, which then comes first.
 
     Parameters
     ----------
-    fresh : iterable
-        Work; taken from it one at a time, so it may be long.
+    fresh : Fresh
     """
 
-    def __init__(self, fresh: Iterable[Any]):
-        self._fresh = iter(fresh)
-        self._next = next(self._fresh, None)
+    def __init__(self, fresh: Fresh):
+        self._fresh = fresh
         self._again: list[tuple[float, int, int, Any]] = []
         self._count = 0
 
@@ -193,14 +215,13 @@ class Queue:
 
     def ready_at(self) -> float:
         """Moment from which the next piece may be done; infinite when there is none."""
-        if self._next is not None:
+        if self._fresh.next is not None:
             return -np.inf
         return self._again[0][0] if self._again else np.inf
 
     def pop(self, now: float) -> tuple[Any, int]:
         """Take the next piece that is ready, and how often it has been tried."""
-        if self._again and (self._again[0][0] <= now or self._next is None):
+        if self._again and (self._again[0][0] <= now or self._fresh.next is None):
             _, _, tries, task = heapq.heappop(self._again)
             return task, tries
-        task, self._next = self._next, next(self._fresh, None)
-        return task, 0
+        return self._fresh.take(), 0

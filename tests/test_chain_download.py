@@ -336,6 +336,7 @@ def test_a_full_disk_is_one_line_and_nothing_is_lost(media, tmp_path):
     (["--retry", "netwrok"], "did you mean `network`"),
     (["--url-template", "https://example.org/"], "{id}"),
     (["--proxy", "socks5://localhost:1"], "http://host:port"),
+    (["--proxy", "http://a:1", "--proxy", "http://a:1"], "given twice"),
 ])
 def test_bad_input_is_one_line_and_exit_code_2(many, options, complaint, monkeypatch, capsys):
     root, files = many
@@ -356,3 +357,16 @@ def test_a_data_set_of_own_files_has_nothing_to_download(tmp_path):
     settings = parse_catalog({"dataset": {"name": "folder"}, "features": features}, "own", "own")
     with pytest.raises(AudioDataError, match="nothing to download"):
         download(settings, tmp_path)
+
+
+def test_several_proxies_share_the_work(many, tmp_path):
+    lists, files = many
+    root = shutil.copytree(lists, tmp_path / "data")
+    with MediaServer(files) as first, MediaServer(files) as second:
+        proxies = [server.template.removesuffix("/{id}") for server in (first, second)]
+        words = ["--proxy", proxies[0], "--proxy", proxies[1], "--url-template", "http://media.invalid/{id}", "--limit", "6", "--interval", "0.1"]
+        done = subprocess.run(command(root, first, *words), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {row.status for row in ledger_of(root).values()} == {"ok"}
+    asked = [{request.path for request in server.requests} for server in (first, second)]
+    assert all(asked) and not asked[0] & asked[1] and len(asked[0] | asked[1]) == 6

@@ -1,17 +1,23 @@
 """The whole chain on real recordings: AudioSet's lists and ontology, videos behind HTTP, clips, shards, a trained network."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from cluster_sets import hashes
 from made_sounds import encode
 from media_server import MediaServer
+from slurm_cluster import wait_until
 
 from audiodata import audio
+from audiodata.errors import CacheError
+from audiodata.ledger import Ledger
 from audiodata.shards import open_cache
 
 pytest.importorskip("yt_dlp", reason="yt-dlp is not installed (extra `youtube`)")
@@ -60,6 +66,17 @@ def videos(shared_data, tmp_path_factory):
     return bodies, "# made\n# num_ytids=18\n# YTID, start_seconds, end_seconds, positive_labels\n" + "\n".join(rows) + "\n"
 
 
+@pytest.fixture
+def given(videos, shared_data, tmp_path):
+    """A data root with its lists, and the catalog's file."""
+    root, catalog = tmp_path / "root", tmp_path / "three.toml"
+    root.mkdir()
+    (root / "segments.csv").write_text(videos[1])
+    (root / "ontology.json").write_bytes((shared_data / "audioset" / "ontology.json").read_bytes())
+    catalog.write_text(CATALOG)
+    return root, catalog
+
+
 def run(*words, expected=0):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-m", *map(str, words)], cwd=ROOT, capture_output=True, text=True, env=environment)
@@ -67,14 +84,9 @@ def run(*words, expected=0):
     return done.stdout
 
 
-def test_lists_to_clips_to_shards_to_a_network(videos, shared_data, tmp_path):
-    bodies, segments = videos
-    root, cache, trained = tmp_path / "root", tmp_path / "cache", tmp_path / "run"
-    root.mkdir()
-    (root / "segments.csv").write_text(segments)
-    (root / "ontology.json").write_bytes((shared_data / "audioset" / "ontology.json").read_bytes())
-    catalog = tmp_path / "three.toml"
-    catalog.write_text(CATALOG)
+def test_lists_to_clips_to_shards_to_a_network(videos, given, tmp_path):
+    (bodies, _), (root, catalog) = videos, given
+    cache, trained = tmp_path / "cache", tmp_path / "run"
     with MediaServer(bodies) as server:
         run("pipelines", "download", catalog, "--data", root, "--url-template", server.template)
         asked = len(server.requests)
@@ -90,3 +102,34 @@ def test_lists_to_clips_to_shards_to_a_network(videos, shared_data, tmp_path):
     run("models", "evaluate", trained, "--cache", cache)
     metrics = json.loads((trained / "metrics.json").read_text())
     assert np.sum(metrics["confusion_matrix"]) == metrics["examples"] == (made.examples["split"] == "test").sum()
+
+
+def test_a_cache_is_built_while_the_download_goes_on(videos, given, tmp_path):
+    (bodies, _), (root, catalog) = videos, given
+    at_first, allowed = 6, threading.Semaphore(6)
+
+    def wait_for_a_turn(handler, body):
+        allowed.acquire()
+        handler.serve(body)
+
+    def downloaded():
+        with contextlib.suppress(CacheError), Ledger(root / "ledger.sqlite", read_only=True) as ledger:  # not there yet
+            return ledger.counts().get(("ok", ""), 0)
+
+    catalog.write_text(f"{CATALOG}timeout_s = 3000.0\n")
+    build = ["pipelines", "build", catalog, "--data", root, "--workers", 0, "--out"]
+    with MediaServer(bodies) as server:
+        for video in bodies:
+            server.script(video, wait_for_a_turn, media=False)
+        words = ["pipelines", "download", catalog, "--data", root, "--url-template", server.template]
+        download = subprocess.Popen([sys.executable, "-m", *map(str, words)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: downloaded() == at_first * CLIPS_PER_VIDEO, "the first videos")
+        run(*build, tmp_path / "cache")
+        run("audiodata", "verify", tmp_path / "cache")
+        assert download.poll() is None and len(open_cache(tmp_path / "cache").examples) == at_first * CLIPS_PER_VIDEO
+        allowed.release(len(bodies))
+        assert download.wait() == 0
+    run(*build, tmp_path / "cache")
+    run(*build, tmp_path / "fresh")
+    assert len(open_cache(tmp_path / "cache").examples) == len(bodies) * CLIPS_PER_VIDEO
+    assert hashes(tmp_path / "cache") == hashes(tmp_path / "fresh")

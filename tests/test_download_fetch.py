@@ -3,6 +3,7 @@
 import math
 import os
 import subprocess
+import threading
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import soundfile as sf
 from made_sounds import delay, encode
 from media_server import MediaServer, cut_after, endless
 
-from audiodata import audio
+from audiodata import audio, fetch
 from audiodata.download import WantedClip, clip_path, cut, download_clip
 from audiodata.errors import ClipError, EnvironmentFault
 from audiodata.fetch import _first_position, read_span
@@ -76,6 +77,35 @@ def test_a_cut_is_right_to_a_millisecond_and_has_every_sample(server, tmp_path, 
         assert abs(offset_s(waveform, rate, start_s)) < HALF_A_MILLISECOND, f"{name} at {start_s} s"
 
 
+def test_a_server_that_falls_silent_holds_no_ffmpeg_whose_worker_was_killed(recordings):
+    """Then nobody is there who would end it."""
+    body, over = recordings["aac.m4a"], threading.Event()
+
+    def fall_silent(handler, body):
+        handler.start(200, len(body), "audio/mp4")
+        handler.end_headers()
+        handler.wfile.write(body[:20_000])
+        over.wait()
+
+    with MediaServer({"silent": body}) as server:
+        server.script("silent", fall_silent, repeat=True)
+        command = fetch._command(Address(server.template.replace("{id}", "silent")), 1, 5.0, 0.5)
+        try:
+            done = subprocess.run(command, env=fetch._environment(None), capture_output=True, timeout=120, check=False)  # it ends by itself
+        finally:
+            over.set()
+    assert done.stderr
+
+
+@pytest.mark.parametrize("said", ["n:4 pts:1024 rate:8000 nb_samples:64 checksum:00C0FFEE ", "plane_checksums: [ ", "DEADBEEF ", "]", ""])
+def test_what_ffmpeg_says_between_the_pieces_of_a_frames_line_is_heard(said):
+    """It decides whether a clip is tried again: a broken connection also damages the last packet."""
+    log = f"[Parsed_ashowinfo_0 @ 0x55ee] {said}Stream ends prematurely at 20000, should be 107011\n[aac @ 0x5] Invalid data found"
+    assert fetch._complaint(f"{log} when processing input") == ("network", "Stream ends prematurely at 20000, should be 107011")
+    frame = "[Parsed_ashowinfo_0 @ 0x55ee] n:4 pts:1024 fmt:fltp rate:8000 nb_samples:64 checksum:00C0FFEE plane_checksums: [ DEADBEEF 00C0FFEE ]"
+    assert fetch._complaint(f"{frame}\n    comment : connection refused, HTTP error 404") == ("", "")
+
+
 def test_most_bytes_stay_where_they_are(server, recordings, tmp_path):
     before = len(server.requests)
     download_clip(source(server, "opus.webm"), WantedClip("x", 21.0, 2.0, "x.flac"), tmp_path, DownloadOptions())
@@ -105,7 +135,7 @@ def test_stereo_becomes_mono_or_stays(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["aac.m4a", "opus.webm", "vorbis.ogg", "vbr.mp3"])
-@pytest.mark.parametrize(("start_s", "reason"), [(LENGTH_S - 3.0, "too_short"), (LENGTH_S + 6.0, "past_end")])
+@pytest.mark.parametrize(("start_s", "reason"), [(LENGTH_S - 3.0, "too_short"), (LENGTH_S + 6.0, "past_end"), (LENGTH_S + 40.0, "past_end")])
 def test_a_span_that_the_recording_does_not_have(server, tmp_path, name, start_s, reason):
     with pytest.raises(ClipError) as caught:
         download_clip(source(server, name), WantedClip("x", start_s, 10.0, "a/x.flac"), tmp_path, DownloadOptions())

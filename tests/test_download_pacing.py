@@ -18,6 +18,7 @@ from pipelines.pacing import (
     PAUSE_S,
     CircuitBreaker,
     FaultWindow,
+    Fresh,
     Queue,
     RateLimiter,
     Time,
@@ -283,7 +284,7 @@ def test_the_queue_takes_work_lazily_and_what_is_due_again_first():
             taken.append(name)
             yield name
 
-    queue = Queue(fresh())
+    queue = Queue(Fresh(fresh()))
     assert queue.pop(0.0) == ("a", 0)
     assert taken == ["a", "b"], "one ahead, no more"
     queue.put("again", 1, ready_at=5.0)
@@ -294,3 +295,53 @@ def test_the_queue_takes_work_lazily_and_what_is_due_again_first():
     assert queue.ready_at() == 9.0
     assert queue.pop(9.0) == ("later", 2)
     assert queue.ready_at() == np.inf
+
+
+VIDEOS = [f"v{number:02d}" for number in range(20)]
+PROXIES = ("http://me:secret@first:1", "http://second:1", None)
+
+
+def several(clock, script, ledger, monkeypatch):
+    """Drive several identities; a platform answers at once, by the proxy that it is asked through."""
+    asked = []
+
+    def answer(task):
+        asked.append((clock.now, task.options.proxy, task.recording_id))
+        reason = script.get(task.options.proxy, "")
+        return [ClipRow(clip.clip_id, "failed" if reason else "ok", reason) for clip in task.clips]
+
+    monkeypatch.setattr(jobs, "download_video", answer)
+    ledger.add(f"{video}_0" for video in VIDEOS)
+    pace = DownloadSettings(interval_s=10.0, jitter=0.0)
+    return Driver(ledger, pace, Inline(), 1, Bar("t", len(VIDEOS), "clips"), clock.time, PROXIES), asked
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    with Ledger(tmp_path / "ledger.sqlite") as one:
+        yield one
+
+
+def test_each_identity_keeps_its_own_pace_and_no_video_is_asked_for_twice(clock, ledger, monkeypatch):
+    driver, asked = several(clock, {}, ledger, monkeypatch)
+    assert driver.work(iter(tasks(*VIDEOS))) == 0
+    assert sorted(video for _, _, video in asked) == VIDEOS
+    for proxy in PROXIES:
+        moments = [moment for moment, by, _ in asked if by == proxy]
+        assert len(moments) >= 6 and set(np.diff(moments)) == {10.0}
+    assert clock.now == 100.0 + 6 * 10.0
+
+
+def test_an_identity_that_is_refused_pauses_alone(clock, ledger, monkeypatch):
+    driver, asked = several(clock, {PROXIES[0]: "rate_limited"}, ledger, monkeypatch)
+    driver.work(iter(tasks(*VIDEOS)))
+    before = [by for moment, by, _ in asked if moment < 100.0 + PAUSE_S]
+    assert before.count(PROXIES[0]) == IN_A_ROW and len(before) == len(VIDEOS)
+
+
+def test_an_identity_that_is_taken_for_a_robot_stops_alone_and_is_named_without_its_password(clock, ledger, monkeypatch, caplog):
+    driver, asked = several(clock, {PROXIES[0]: "bot_check"}, ledger, monkeypatch)
+    with pytest.raises(EnvironmentFault, match=r"^first:1: stopped after 3 bot checks"):
+        driver.work(iter(tasks(*VIDEOS)))
+    assert ledger.counts() == {("ok", ""): len(VIDEOS) - IN_A_ROW, ("pending", "bot_check"): IN_A_ROW}
+    assert len(asked) == len(VIDEOS) and "secret" not in caplog.text and "the other identities go on" in caplog.text

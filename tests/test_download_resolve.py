@@ -220,13 +220,13 @@ def test_a_proxy_is_used_by_both(server):
 
 def test_a_header_can_not_become_two_and_an_address_no_option():
     address = Address("http://a/b", {"X": "1\r\nInjected: yes"}, ("a=b\r\nc=d",))
-    command = _command(address, 0, 1.0)
+    command = _command(address, 0, 1.0, 60.0)
     headers = command[command.index("-headers") + 1]
     assert headers.count("\r\n") == 1
     assert command[command.index("-cookies") + 1].count("\r\n") == 1
     for url in ("file:///etc/passwd", "-i", "concat:http://a|http://b"):
         with pytest.raises(ClipError):
-            _command(Address(url), 0, 1.0)
+            _command(Address(url), 0, 1.0, 60.0)
 
 
 def test_an_endless_answer_is_cut_off_by_the_clips_own_time_limit(server):
