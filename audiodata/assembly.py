@@ -1,8 +1,7 @@
 """One shard: from the clips that it names to a verified file, and the fingerprint that says whether that has to be done at all."""
 
-import logging
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,22 +9,24 @@ import numpy as np
 
 from audiodata import sources
 from audiodata.build_settings import BuildSettings
-from audiodata.errors import CacheError, ClipError, ScratchFault
+from audiodata.cleaning import judge_clip
+from audiodata.errors import CacheError, ClipError
 from audiodata.features import FEATURES, feature_shape, numeric_versions
-from audiodata.fingerprint import hash_json
+from audiodata.fingerprint import canonical_json, hash_bytes
 from audiodata.kinds import KINDS, material_size
-from audiodata.layout import segment_spans
 from audiodata.records import ClipSpan, ExampleSpan, Inspection, Truth
 from audiodata.settings import Settings
 from audiodata.shards import FORMAT_VERSION, Layout, ShardRecord, ShardWriter, read_fingerprint, read_shard_record
 from audiodata.shards.scratch import find_scratch
-from audiodata.verdicts import judge_clip
-
-logger = logging.getLogger(__name__)
+from audiodata.timing import segment_spans
 
 
 class ShardTask(NamedTuple):
-    """Everything that a worker needs to make one shard; `scratch` as `audiodata.shards.scratch.find_scratch` takes it."""
+    """Everything that a worker needs to make one shard.
+
+    `scratch` as `audiodata.shards.scratch.find_scratch` takes it; `note` is the name of a file in `folder` that is there as long as the
+    shard is wanted; empty: it is in any case.
+    """
 
     root: str
     folder: str
@@ -35,6 +36,7 @@ class ShardTask(NamedTuple):
     settings: BuildSettings
     examples: tuple[ExampleSpan, ...]
     scratch: str = ""
+    note: str = ""
 
 
 class ShardDraft(NamedTuple):
@@ -48,6 +50,7 @@ class ShardDraft(NamedTuple):
     clean: Any
     clips: tuple[tuple[ClipSpan, Truth], ...]
     scratch: str = ""
+    note: str = ""
 
 
 Row = tuple[ExampleSpan, dict[str, np.ndarray]]
@@ -85,20 +88,28 @@ def _target_values(example: ExampleSpan, settings: BuildSettings) -> dict[str, f
 
 
 def shard_fingerprint(settings: BuildSettings, examples: tuple[ExampleSpan, ...]) -> str:
-    """Hash of all that a shard's bytes depend on: format, settings, code and package versions, and every input."""
+    """Hash of all that a shard's bytes depend on: format, settings, code and package versions, and every input.
+
+    `audiodata.shard_inputs` does the same to a table.
+    """
+    before, after = frame_of_inputs(settings)
+    inputs = [
+        [one.example_id, one.sha256, *map(described_clip, one.clip.recordings), one.start_sample, one.valid, one.truth] for one in examples
+    ]
+    return hash_bytes(before + canonical_json(inputs).encode("utf-8") + after)
+
+
+def frame_of_inputs(settings: BuildSettings) -> tuple[bytes, bytes]:
+    """What stands before and after the inputs in the canonical JSON that a fingerprint is the hash of."""
     described = settings._asdict() | {"features": {
         name: {"version": FEATURES[name].version, "config": config.model_dump(mode="json")} for name, config in settings.features.items()
     }, "noise": settings.noise and settings.noise.described()}
-    inputs = [
-        [one.example_id, one.sha256, *map(_described, one.clip.recordings), one.start_sample, one.valid, one.truth] for one in examples
-    ]
-    return hash_json({
-        "format_version": FORMAT_VERSION, "settings": described, "versions": numeric_versions(settings.fft, settings.features), "inputs": inputs,
-    })
+    rest = canonical_json({"settings": described, "versions": numeric_versions(settings.fft, settings.features)})
+    return f'{{"format_version":{FORMAT_VERSION},"inputs":'.encode(), f",{rest[1:]}".encode()
 
 
-def _described(clip: ClipSpan) -> list:
-    """What of a clip shapes its samples, besides the bytes of its files; their names do not."""
+def described_clip(clip: ClipSpan) -> list:
+    """Return what of a clip shapes its samples, besides the bytes of its files; their names do not."""
     return [clip.start_s, clip.duration_s, clip.index, clip.channels, clip.item, clip.reader]
 
 
@@ -124,25 +135,15 @@ def _intact(path: Path, fingerprint: str) -> ShardRecord | None:
 
 
 def _write(path: Path, task: ShardTask) -> ShardRecord:
-    return _write_rows(path, task, task.fingerprint, lambda: _rows(task), len(task.examples))
+    return _write_rows(path, task, task.fingerprint, _rows(task), len(task.examples))
 
 
-def _write_rows(path: Path, task: ShardTask | ShardDraft, fingerprint: str, rows: Callable[[], Iterable[Row]], count: int) -> ShardRecord:
-    """Write a shard in scratch where there is one, else, or if that fails, where it will lie."""
-    scratch = find_scratch(task.scratch)
-    if scratch is not None:
-        try:
-            return _write_in(scratch, path, task, fingerprint, rows(), count)
-        except ScratchFault as error:
-            logger.warning("%s; shards are written where they will lie", error)
-    return _write_in(None, path, task, fingerprint, rows(), count)
-
-
-def _write_in(
-    scratch: Path | None, path: Path, task: ShardTask | ShardDraft, fingerprint: str, rows: Iterable[Row], count: int
-) -> ShardRecord:
+def _write_rows(path: Path, task: ShardTask | ShardDraft, fingerprint: str, rows: Iterable[Row], count: int) -> ShardRecord:
+    """Write a shard in scratch where there is one, else where it will lie."""
     layouts = {"features": feature_layouts(task.settings), "targets": target_layouts(task.settings)}
-    writer = ShardWriter(path, fingerprint=fingerprint, split=task.split, examples=count, scratch=scratch, **layouts)
+    scratch = find_scratch(task.scratch)
+    note = path.with_name(task.note) if task.note else None
+    writer = ShardWriter(path, fingerprint=fingerprint, split=task.split, examples=count, scratch=scratch, note=note, **layouts)
     with writer:
         for example, features in rows:
             writer.add(example.example_id, features, _target_values(example, task.settings))
@@ -181,7 +182,7 @@ def build_ahead(draft: ShardDraft) -> tuple[list[Inspection], ShardRecord | None
     if not rows:
         return inspections, None
     fingerprint = shard_fingerprint(draft.settings, tuple(example for example, _ in rows))
-    return inspections, _write_rows(Path(draft.folder) / draft.file, draft, fingerprint, lambda: rows, len(rows))
+    return inspections, _write_rows(Path(draft.folder) / draft.file, draft, fingerprint, rows, len(rows))
 
 
 def _rows_of(draft: ShardDraft, clip: ClipSpan, truth: Truth, found: Inspection, samples: sources.Samples) -> Iterator[Row]:

@@ -33,7 +33,7 @@ class EnvironmentFault(AudioDataError):
 
 
 class ScratchFault(EnvironmentFault):
-    """A worker's own disk that is full or can't be written to; the work can be done without it."""
+    """A worker's own disk that is full or can't be written to; another worker can do the work."""
 
 
 class ClipError(AudioDataError):

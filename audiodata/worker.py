@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from audiodata import environment
-from audiodata.errors import AudioDataError, EnvironmentFault
+from audiodata.errors import AudioDataError, EnvironmentFault, ScratchFault
 
 SAMPLE_BYTES = 65536
 REFUSAL_PAUSE_S = 2.0  # a worker that refuses at once would draw all the work to itself
@@ -128,6 +128,26 @@ class UnfitWorker(EnvironmentFault):
         return f"worker {self.worker}: {self.problems[0]}{more}"
 
 
+class WorkerPaused(EnvironmentFault):
+    """A worker that has no room for the work on its own disk, though others may.
+
+    Parameters
+    ----------
+    worker : str
+        Its name, which begins with its address.
+    reason : str
+        One line.
+    """
+
+    def __init__(self, worker: str, reason: str):
+        super().__init__(worker, reason)
+        self.worker = worker
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"worker {self.worker}: {self.reason}"
+
+
 def call_of(function: Callable[[Any], Any], task: Any, check: Check | None = None) -> Call:
     """Pack a function and its argument for `perform`.
 
@@ -149,13 +169,18 @@ def perform(call: Call) -> Answer:
     ------
     UnfitWorker
         This one is not.
+    WorkerPaused
+        It has no room.
     """
     if call.check is not None and call.check not in _PASSED:
         _pass_check(call.check)
     function = getattr(importlib.import_module(call.module), call.name)
     started = time.monotonic()
     with _heard() as warnings:
-        result = function(pickle.loads(call.task))
+        try:
+            result = function(pickle.loads(call.task))
+        except ScratchFault as error:
+            raise WorkerPaused(own_name(), str(error)) from error
     return Answer(result, own_name(), time.monotonic() - started, tuple(warnings))
 
 

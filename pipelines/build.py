@@ -13,7 +13,6 @@ from typing import Any
 import pandas as pd
 
 from audiodata import jobs
-from audiodata.assembly import ShardTask
 from audiodata.catalog import Catalog
 from audiodata.clips import limit_clips
 from audiodata.datasets import dataset_settings, read_clips
@@ -24,14 +23,17 @@ from audiodata.inspections import InspectionStore, verdicts_of_download
 from audiodata.manifest import finish
 from audiodata.noise_bank import NoiseRecording
 from audiodata.noise_list import noise_recordings
-from audiodata.planning import BuildPlan, clip_spans, draft_plan, plan_cache, rows_by_file, shard_drafts, shard_tasks, spans_at
+from audiodata.planning import BuildPlan, clip_spans, draft_plan, plan_cache, rows_by_file, shard_drafts, shard_task, spans_at
 from audiodata.progress import Bar
 from audiodata.records import ClipSpan, Inspection
+from audiodata.shard_inputs import PlannedShard, planned_shards
+from audiodata.shard_memory import ShardMemory
 from audiodata.shards import MANIFEST_FILE, ShardRecord, read_manifest
 from audiodata.sources import inspect
 from audiodata.splits import assign_splits, check_leakage
 from audiodata.verdicts import Judge, judge
 from pipelines.crew import SetAside
+from pipelines.journal import SILENT, Journal
 from pipelines.site import Site, prepare_site
 from pipelines.workers import Places
 
@@ -59,7 +61,7 @@ def _check_root(root: Path) -> None:
 def recall(catalog: Catalog, table: pd.DataFrame, root: Path, store: InspectionStore) -> Findings:
     """Look up what is remembered of the clips whose files have not changed since they were inspected."""
     findings = Findings(table, Judge(catalog.clean, catalog.audio.channels))
-    store.recall(findings, spans_at(table, findings.candidates_by_id()), root)
+    store.recall(findings, table, root)
     return findings
 
 
@@ -86,7 +88,7 @@ def build_ahead(
     site.make_room()
     made = {}
     with Bar("inspect and build", len(drafted.clips), "clips") as bar:
-        drafts = (draft._replace(scratch=places.scratch) for draft in shard_drafts(drafted, places.root, places.out))
+        drafts = (draft._replace(scratch=places.scratch, note=site.note) for draft in shard_drafts(drafted, places.root, places.out))
         for draft, result in site.run(jobs.build_ahead, drafts):
             if isinstance(result, SetAside):  # its clips are inspected one by one later on
                 continue
@@ -160,7 +162,8 @@ def plan(
 
 
 def run(
-    planned: BuildPlan, root: Path, out: Path, site: Site | None = None, made: Mapping[str, ShardRecord] | None = None
+    planned: BuildPlan, root: Path, out: Path, site: Site | None = None, made: Mapping[str, ShardRecord] | None = None,
+    memory: ShardMemory | None = None,
 ) -> dict[str, Any]:
     """Make the shards that are missing or stale, then the tables and the manifest, which is returned.
 
@@ -173,6 +176,8 @@ def run(
         Where the work is done; None = this process.
     made : mapping, optional
         Shards that were made ahead, by fingerprint.
+    memory : ShardMemory, optional
+        What is remembered of the shards that are there; None: they are all decoded.
 
     Raises
     ------
@@ -186,11 +191,13 @@ def run(
     records: list[ShardRecord] = []
     changed: ClipError | None = None
     with Bar("shards", planned.examples["shard"].nunique(), "shards") as bar:
-        wanted = (task._replace(scratch=site.places.scratch) for task in shard_tasks(planned, site.places.root, site.places.out))
-        tasks = _retiring_manifest(wanted, out)
-        for task, result in site.run(jobs.build_shard, _not_made(tasks, made or {}, records, bar)):
+        shards = _retiring_manifest(planned_shards(planned.examples, planned.settings), out)
+        left = _not_made(shards, made or {}, memory, records, bar)
+        tasks = (shard_task(planned, shard, site.places.root, site.places.out) for shard in left)
+        placed = (task._replace(scratch=site.places.scratch, note=site.note) for task in tasks)
+        for task, result in site.run(jobs.build_shard, placed):
             if isinstance(result, ShardRecord):
-                records.append(result)
+                _enter(result, records, memory)
             elif isinstance(result, SetAside):
                 site.aside[task.file] = result
             else:
@@ -199,18 +206,31 @@ def run(
     if changed is not None:
         raise changed
     site.check_finished()
+    site.tidy()
     return finish(out, planned, records)
 
 
-def _not_made(tasks: Iterable[ShardTask], made: Mapping[str, ShardRecord], records: list[ShardRecord], bar: Bar) -> Iterator[ShardTask]:
-    """Pass on the shards that are left to make; enter the others in the records."""
-    for task in tasks:
-        ahead = made.get(task.fingerprint)
-        if ahead and ahead.file == task.file:  # the same examples may have been expected in another shard
-            records.append(ahead)
+def _not_made(
+    shards: Iterable[PlannedShard], made: Mapping[str, ShardRecord], memory: ShardMemory | None, records: list[ShardRecord], bar: Bar
+) -> Iterator[PlannedShard]:
+    """Pass on the shards that are left to make or to check; enter the others in the records."""
+    for shard in shards:
+        ahead = made.get(shard.fingerprint)
+        if ahead and ahead.file == shard.file:  # the same examples may have been expected in another shard
+            known = ahead
+        else:
+            known = memory.recall(shard.file, shard.fingerprint) if memory else None
+        if known:
+            _enter(known, records, memory)
             bar.advance()
         else:
-            yield task
+            yield shard
+
+
+def _enter(record: ShardRecord, records: list[ShardRecord], memory: ShardMemory | None) -> None:
+    records.append(record)
+    if memory:
+        memory.remember(record)
 
 
 def build(
@@ -222,6 +242,7 @@ def build(
     on_plan: Callable[[BuildPlan], None] = lambda planned: None,
     dry_run: bool = False,
     places: Places | None = None,
+    journal: Journal = SILENT,
 ) -> dict[str, Any] | None:
     """Build a cache: read, inspect, plan, make.
 
@@ -240,6 +261,8 @@ def build(
         Stop there.
     places : Places, optional
         Where the workers see data root and cache; None: where this process does.
+    journal : Journal
+        Told of the plan and of every piece of work.
 
     Returns
     -------
@@ -259,21 +282,27 @@ def build(
     catalog = catalog.settled(root)
     table = read_table(catalog, root, limit)
     recordings = noise_recordings(catalog.noise, table, root) if catalog.noise else ()
-    with prepare_site(catalog, table, root, out, client, places, dry_run) as site, InspectionStore.beside(out) as store:
+    with prepare_site(catalog, table, root, out, client, places, dry_run, journal) as site, InspectionStore.beside(out) as store:
         findings = recall(catalog, table, root, store)
         made = {} if dry_run else build_ahead(catalog, table, root, store, site, findings, recordings)
         planned = plan(catalog, table, root, store, site, recordings, findings)
+        journal.write("plan", clips=_counts(planned), examples=len(planned.examples), shards=planned.examples["shard"].nunique())
         on_plan(planned)
-        return None if dry_run else run(planned, root, out, site, made)
+        return None if dry_run else run(planned, root, out, site, made, store.shards_of(out))
 
 
-def _retiring_manifest(tasks: Iterator[ShardTask], out: Path) -> Iterator[ShardTask]:
-    """Pass tasks on; remove the manifest of an earlier build before the first shard that it does not describe any more is made."""
+def _counts(planned: BuildPlan) -> dict[str, int]:
+    counts = planned.ledger.value_counts(["status", "reason"])
+    return {" ".join(filter(None, names)): int(count) for names, count in counts.items()}
+
+
+def _retiring_manifest(shards: Iterator[PlannedShard], out: Path) -> Iterator[PlannedShard]:
+    """Pass shards on; remove the manifest of an earlier build before the first shard that it does not describe any more is made."""
     described = {}
     if (out / MANIFEST_FILE).is_file():
         with contextlib.suppress(CacheError):
             described = {shard["file"]: shard["fingerprint"] for shard in read_manifest(out / MANIFEST_FILE)["shards"]}
-    for task in tasks:
-        if described.get(task.file) != task.fingerprint:
+    for shard in shards:
+        if described.get(shard.file) != shard.fingerprint:
             (out / MANIFEST_FILE).unlink(missing_ok=True)
-        yield task
+        yield shard

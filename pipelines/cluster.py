@@ -4,15 +4,21 @@ import asyncio
 import contextlib
 import json
 import logging
+import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 from audiodata.errors import CatalogError, EnvironmentFault
+from pipelines.dask_settings import WORKER_SETTINGS
 from pipelines.slurm import load_slurm, slurm_cluster
 
 TIMEOUT_S = 20.0
+SCHEDULER_GONE = "the Dask scheduler has gone away; what is finished is kept, and the same command continues"
+SHARED_IMPORTS = "pipelines.worker_imports"
 
 
 @contextlib.contextmanager
@@ -60,8 +66,10 @@ def _import_distributed(lost_workers: int) -> Any:
     except ImportError as error:
         raise EnvironmentFault("Dask is not installed; run: pip install 'audiodata[dask]', or use --workers 0") from error
     dask.config.set({"distributed.scheduler.allowed-failures": lost_workers, "distributed.worker.daemon": True})
+    dask.config.set(WORKER_SETTINGS)
     for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.worker"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # `pipelines.crew` says itself that a scheduler has gone
     return distributed
 
 
@@ -71,14 +79,34 @@ def _place(distributed: Any, workers: int, scheduler: str | None, slurm: Path | 
         return slurm_cluster(load_slurm(slurm), distributed)
     if scheduler is not None:
         return contextlib.nullcontext(scheduler_address(scheduler))
-    return _local_cluster(distributed, workers)
+    try:
+        return _local_cluster(distributed, workers)
+    except (OSError, RuntimeError) as error:  # one of them did not survive its start
+        raise EnvironmentFault(f"--workers {workers}: can't be started ({error}); is there memory for so many? The same command continues") from error
 
 
 def _local_cluster(distributed: Any, workers: int) -> Any:
-    """Worker processes that do not share a thread with anything and end with this process."""
+    """Worker processes that do not share a thread with anything and end with this process; what they have to say, `pipelines.crew` says."""
     return distributed.LocalCluster(
-        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR, memory_limit=0
+        n_workers=workers, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL, memory_limit=0,
+        env=_share_imports() if sys.platform == "linux" else {},
     )
+
+
+def _share_imports() -> dict[str, str]:
+    """Let worker processes be forks of one that has imported what they all need: they share its memory, and start at once.
+
+    It has to be there before Dask starts one that imports what Dask's own workers need. A later worker finds that one's environment,
+    so it is given this process's as it is now, which is returned.
+    """
+    import dask
+
+    settings = dask.config.get("distributed.nanny.pre-spawn-environ")  # threads of BLAS and the like: read when that is loaded
+    os.environ.update({name: str(value) for name, value in settings.items() if value is not None and name not in os.environ})
+    multiprocessing.get_context("forkserver").set_forkserver_preload([SHARED_IMPORTS])
+    forkserver.ensure_running()
+    dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+    return dict(os.environ)
 
 
 def scheduler_address(given: str) -> str:
@@ -117,7 +145,10 @@ def _client(distributed: Any, place: Any, scheduler: str | None) -> Iterator[Any
         cause = " ".join(str(error).split()) or f"silent for {TIMEOUT_S:.0f} s"
         raise EnvironmentFault(f"--scheduler {scheduler}: no Dask scheduler answers ({cause}); check address and network") from error
     with client:
-        yield client
+        try:
+            yield client
+        except distributed.comm.CommClosedError as error:
+            raise EnvironmentFault(SCHEDULER_GONE) from error
 
 
 async def _identity(distributed: Any, address: str) -> None:

@@ -14,6 +14,8 @@ from audiodata.shards import remove_stale_temporaries
 from audiodata.worker import Check
 from pipelines.cluster import is_local
 from pipelines.crew import SetAside, run_all
+from pipelines.journal import SILENT, Journal
+from pipelines.pauses import Pauses
 from pipelines.workers import FILES_TRIED, Places, fitness
 
 
@@ -52,6 +54,8 @@ class Site:
         Where the workers see them.
     lease : Lease, optional
         The driver's right to write to the cache.
+    journal : Journal
+        Told of every piece of work.
 
     Attributes
     ----------
@@ -61,16 +65,24 @@ class Site:
         What a worker needs.
     """
 
-    def __init__(self, root: Path, out: Path | None = None, client: Any = None, places: Places | None = None, lease: Lease | None = None):
-        self.out, self.client = out, client
+    def __init__(
+        self, root: Path, out: Path | None = None, client: Any = None, places: Places | None = None, lease: Lease | None = None,
+        journal: Journal = SILENT,
+    ):
+        self.out, self.client, self.journal = out, client, journal
         self.places = places or Places(str(root), str(out or ""))
         self.check: Check | None = None
         self.aside: dict[str, SetAside] = {}
-        self._lease, self._has_room = lease, False
+        self._lease, self._has_room, self._pauses = lease, False, Pauses()
+
+    @property
+    def note(self) -> str:
+        """Name of the file in the cache that is there as long as this driver is; empty where its workers end with it."""
+        return self.check.note[0] if self.check else ""
 
     def run(self, function: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
         """Run a function over tasks, as `pipelines.crew.run_all`, while the cache is this driver's."""
-        for done in run_all(self.client, function, tasks, self.check):
+        for done in run_all(self.client, function, tasks, self.check, self.journal, self._pauses):
             if self._lease is not None:
                 self._lease.check()
             yield done
@@ -81,6 +93,10 @@ class Site:
             self.out.mkdir(parents=True, exist_ok=True)
             remove_stale_temporaries(self.out)
             self._has_room = True
+
+    def tidy(self) -> None:
+        """Remove what workers that were lost left in the cache; one that is cut off and still at it can't finish its file then."""
+        remove_stale_temporaries(self.out)
 
     def check_finished(self) -> None:
         """Make sure that the cache is still this driver's and nothing was set aside.
@@ -100,7 +116,8 @@ class Site:
 
 @contextlib.contextmanager
 def prepare_site(
-    catalog: Catalog, table: pd.DataFrame, root: Path, out: Path, client: Any = None, places: Places | None = None, dry_run: bool = False
+    catalog: Catalog, table: pd.DataFrame, root: Path, out: Path, client: Any = None, places: Places | None = None, dry_run: bool = False,
+    journal: Journal = SILENT,
 ) -> Iterator[Site]:
     """Take the cache for this driver, and make sure that the workers are fit for the build.
 
@@ -117,6 +134,7 @@ def prepare_site(
         Where the workers see them; None: where the driver does.
     dry_run : bool
         Nothing is going to be written to the cache.
+    journal : Journal
 
     Raises
     ------
@@ -126,7 +144,8 @@ def prepare_site(
         A worker lacks a package, or does not see the data root or the cache.
     """
     with Lease.beside(out) as lease, contextlib.ExitStack() as stack:
-        site = Site(root, out, client, places or (None if is_local(client) else Places(str(root.absolute()), str(out.absolute()))), lease)
+        places = places or (None if is_local(client) else Places(str(root.absolute()), str(out.absolute())))
+        site = Site(root, out, client, places, lease, journal)
         if not is_local(client):
             if not dry_run:
                 site.make_room()

@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
+from audiodata.doctor import LEAST_GB
 from audiodata.errors import CatalogError, EnvironmentFault
 from audiodata.settings import Settings, validated
+from pipelines.dask_settings import IN_SHELL
 
 LONGEST_GRACE_S = 300.0
 SHORTEST_WALLTIME_S = 120
-LEAST_GB = 0.6  # of a worker process: half of it is libraries, and workers pause when they are at 80 %
 DEATH_TIMEOUT_S = 120  # a job whose driver can't be reached ends after that
 TARGET_DURATION = "200ms"  # few tasks are with the scheduler at a time, so what it sees is worth more workers than it would think
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([MGT])(i?)B")
@@ -210,7 +211,7 @@ def cluster_arguments(settings: SlurmSettings) -> dict[str, Any]:
         "processes": settings.cores,
         "memory": settings.memory,
         "walltime": settings.walltime,
-        "job_script_prologue": ["export OMP_NUM_THREADS=1", *settings.prologue],
+        "job_script_prologue": ["export OMP_NUM_THREADS=1", *IN_SHELL, *settings.prologue],
         "log_directory": str(Path(settings.logs).absolute()),
         "job_extra_directives": list(settings.directives),
         "interface": settings.interface,

@@ -83,9 +83,9 @@ def fitness(client: Any, catalog: Catalog, root: Path, paths: Iterable[str], out
         One of those that are there lacks something; the line says which and what.
     """
     packages = tuple(numeric_versions(catalog.compute.fft, catalog.features).keys() - {"fft"})
-    with _note(out) as note:
+    with note_in(out) as note:
         check = Check(
-            tuple(environment.describe(packages).items()), tuple(sorted(packages)), places.root, places.out, tuple(_samples(root, paths)), note
+            tuple(environment.describe(packages).items()), tuple(sorted(packages)), places.root, places.out, tuple(samples_of(root, paths)), note
         )
         ask(client, check)
         yield check
@@ -101,7 +101,7 @@ def ask(client: Any, check: Check) -> None:
     EnvironmentFault
         The scheduler can't pass on what is sent through it.
     """
-    _ask_scheduler(client)
+    ask_scheduler(client)
     answers = client.run(problems, check, on_error="return")
     for address, found in sorted(answers.items()):
         lines = (explain(found),) if isinstance(found, BaseException) else found
@@ -109,17 +109,25 @@ def ask(client: Any, check: Check) -> None:
             raise UnfitWorker(address, lines)
 
 
-def _ask_scheduler(client: Any) -> None:
-    """Make sure that the scheduler knows this package: Dask unpacks on the way what it passes on."""
+def ask_scheduler(client: Any) -> None:
+    """Make sure that the scheduler knows this package: Dask unpacks on the way what it passes on.
+
+    Raises
+    ------
+    EnvironmentFault
+        It does not.
+    """
     try:
         client.run_on_scheduler(own_name)
+    except OSError:  # it has gone away
+        raise
     except Exception as error:  # whatever it lacks
         where = client.scheduler.address
         raise EnvironmentFault(f"scheduler {where}: {explain(error)}; it needs the audiodata wheel as its workers do") from error
 
 
-def _samples(root: Path, paths: Iterable[str]) -> Iterator[FileSample]:
-    """Look at the first few files that can be read."""
+def samples_of(root: Path, paths: Iterable[str]) -> Iterator[FileSample]:
+    """Look at the first few files below a root that can be read."""
     found = 0
     for path in paths:
         try:
@@ -132,8 +140,11 @@ def _samples(root: Path, paths: Iterable[str]) -> Iterator[FileSample]:
 
 
 @contextmanager
-def _note(out: Path | None) -> Iterator[tuple[str, str]]:
-    """Leave a note in the cache for the workers to find; its name is that of a file in the making, so that a build removes one left behind."""
+def note_in(out: Path | None) -> Iterator[tuple[str, str]]:
+    """Leave a note in the cache for the workers to find, and yield its name and text; none where there is no cache.
+
+    Its name is that of a file in the making, so that a build removes one left behind.
+    """
     if out is None:
         yield "", ""
         return

@@ -1,5 +1,9 @@
 """A small set of made sounds with its catalog, for tests of builds on several machines."""
 
+from contextlib import contextmanager
+
+import pytest
+
 from audiodata.catalog import parse_catalog
 from audiodata.fingerprint import hash_file
 from pipelines import build
@@ -47,3 +51,12 @@ def make(root, out, client=None, **options):
 
 def hashes(folder):
     return {path.name: hash_file(path) for path in sorted(folder.rglob("*"))}
+
+
+@contextmanager
+def two_threads():
+    """A client of two workers that are threads of this process, so that tests can reach into them."""
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None, "memory_limit": 0}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster, set_as_default=False) as client:
+        yield client

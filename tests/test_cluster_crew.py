@@ -3,19 +3,25 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cluster_sets import TOML, write_data
+from slurm_cluster import wait_until
 
 from audiodata import worker
-from audiodata.errors import CatalogError, EnvironmentFault
+from audiodata.errors import CatalogError, EnvironmentFault, ScratchFault
 from audiodata.worker import Check, UnfitWorker, call_of
-from pipelines import crew
+from pipelines import crew, pauses
 from pipelines.cluster import connect
 from pipelines.crew import SetAside, run_all, run_bounded
 
 distributed = pytest.importorskip("distributed")
+ROOT = Path(__file__).resolve().parents[1]
 SEEN = []
 
 
@@ -60,6 +66,27 @@ def fail_always(number):
 def refuse_catalog(number):
     SEEN.append(number)
     raise CatalogError("a setting that can't be")
+
+
+def fill_one_disk(number):
+    """Fail on the first worker that gets work here, as its disk is full."""
+    SEEN.append(worker.own_name())
+    if worker.own_name() == SEEN[0]:
+        raise ScratchFault("scratch /mine: full")
+    time.sleep(0.2)  # worth stealing
+    return number
+
+
+def find_room_at_the_tenth_try(number):
+    SEEN.append(worker.own_name())
+    if len(SEEN) < 10:
+        raise ScratchFault("scratch /mine: full")
+    return number
+
+
+def fill_all_disks(number):
+    SEEN.append(worker.own_name())
+    raise ScratchFault("scratch /mine: full")
 
 
 def warn(number):
@@ -152,6 +179,44 @@ def refuse_on(address):
         raise UnfitWorker(worker.own_name(), ("soxr is not installed there",))
 
 
+def test_a_worker_without_room_pauses_and_others_do_its_work(client, caplog):
+    assert sorted(run_all(client, fill_one_disk, range(30))) == [(number, number) for number in range(30)]
+    assert SEEN.count(SEEN[0]) <= 2 * crew.TASKS_PER_THREAD + 1  # what it had been given already
+    lines = [record.getMessage() for record in caplog.records if "it pauses" in record.getMessage()]
+    assert lines == [f"worker {SEEN[0]}: scratch /mine: full; it pauses, and is tried again every 60 s"]
+
+
+def test_workers_that_find_room_again_do_the_rest(client, monkeypatch, caplog):
+    monkeypatch.setattr(pauses, "REST_S", 0.0)
+    assert sorted(run_all(client, find_room_at_the_tenth_try, range(20))) == [(number, number) for number in range(20)]
+    assert sum("it pauses" in record.getMessage() for record in caplog.records) <= 2
+
+
+def test_when_no_worker_has_room_for_long_the_run_ends_with_one_line(client, monkeypatch):
+    monkeypatch.setattr(pauses, "GIVE_UP_S", 0.0)
+    told = r"^no worker has room for its work \(2 tried\): worker \S+ on \S+: scratch /mine: full; what is done is kept, .* continues$"
+    with pytest.raises(EnvironmentFault, match=told):
+        list(run_all(client, fill_all_disks, range(1000)))
+    assert len(SEEN) <= 2 * crew.TASKS_PER_THREAD + 1
+
+
+class StubFuture:
+    def release(self):
+        SEEN.append("released")
+
+
+def test_work_that_is_tied_to_workers_that_have_gone_is_taken_back():
+    one, future, tied = crew._Crew(None, double, None), StubFuture(), frozenset({"tcp://a:1", "tcp://b:1"})
+    one.under_way[future] = crew._Attempt(7, 2, tied)
+    one._addresses = ("tcp://b:1", "tcp://c:1")
+    one._take_back_lost()
+    assert not one.waiting
+    one._addresses = ("tcp://c:1",)
+    one._take_back_lost()
+    assert SEEN == ["released"] and not one.under_way
+    assert [(attempt.task, attempt.number) for attempt in one.waiting] == [(7, 2)]
+
+
 def test_a_task_that_ends_its_worker_three_times_is_set_aside():
     with connect(2) as client:
         results = dict(run_all(client, end_on_three, range(8)))
@@ -173,3 +238,18 @@ def test_workers_that_have_all_paused_end_the_run(monkeypatch):
     one._moved = time.monotonic() - 2 * crew.TELL_AFTER_S
     with pytest.raises(EnvironmentFault, match=r"all workers have paused.*tcp://a:1 \(and 1 more\)"):
         one._look()
+
+
+def test_ctrl_c_reaches_local_workers_too_and_one_line_is_said(tmp_path):
+    write_data(tmp_path / "data")
+    (tmp_path / "small.toml").write_text(TOML)
+    words = ["build", tmp_path / "small.toml", "--data", tmp_path / "data", "--out", tmp_path / "cache", "--workers", 2]
+    command = [sys.executable, "-m", "pipelines", *map(str, words)]
+    with (tmp_path / "log").open("w") as log:
+        driver = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)
+    wait_until(lambda: list((tmp_path / "cache").glob("*.h5")) or driver.poll() is not None, "the first shard")
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does
+    driver.wait()
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert driver.returncode == 130 and lines[-1] == "interrupted; the same command continues where it stopped"
+    assert not any("Traceback" in line for line in lines)

@@ -2,16 +2,15 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import threading
-import zipfile
 from pathlib import Path
 
 import pytest
 from cluster_sets import TOML, hashes, make, write_data
+from cluster_wheel import build_wheel, unpack
 from slurm_cluster import wait_until
 
 from audiodata import environment, worker
@@ -45,18 +44,7 @@ def reference(shared, tmp_path_factory):
 def wheel(tmp_path_factory):
     """The library as its wheel has it, unpacked: no pipelines, no models."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    shutil.copytree(ROOT / "audiodata", source / "audiodata", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    words = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", str(folder), str(source)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no wheel can be built here: {done.stderr.strip().splitlines()[-1:]}")
-    with zipfile.ZipFile(next(folder.glob("audiodata-*.whl"))) as archive:
-        archive.extractall(folder / "unpacked")
-    assert {path.name for path in (folder / "unpacked").iterdir() if path.suffix != ".dist-info"} == {"audiodata"}
-    return folder / "unpacked"
+    return unpack(build_wheel(folder), folder / "unpacked")
 
 
 class Cluster:
@@ -210,8 +198,8 @@ def test_where_workers_see_things(tmp_path):
 def test_a_shard_that_is_set_aside_leaves_the_rest_done_and_no_manifest(shared, reference, tmp_path, monkeypatch):
     real, bad = site.run_all, "train-"
 
-    def all_but_one(client, function, tasks, check=None):
-        for task, result in real(client, function, tasks, check):
+    def all_but_one(client, function, tasks, *options):
+        for task, result in real(client, function, tasks, *options):
             is_bad = function.__name__ != "inspect_clips" and task.file.startswith(bad)
             yield task, (SetAside(3, "its worker was lost") if is_bad else result)
 
@@ -228,8 +216,8 @@ def test_a_shard_that_is_set_aside_leaves_the_rest_done_and_no_manifest(shared, 
 def test_a_clip_that_ends_its_workers_is_set_aside_alone(shared, tmp_path, monkeypatch):
     real = site.run_all
 
-    def all_but_one(client, function, tasks, check=None):
-        for task, result in real(client, function, tasks, check):
+    def all_but_one(client, function, tasks, *options):
+        for task, result in real(client, function, tasks, *options):
             clips = task.clips if function.__name__ == "inspect_clips" else ()
             is_bad = function.__name__ == "build_ahead" or any("half" in clip.clip_id for clip in clips)
             yield task, (SetAside(3, "its worker was lost") if is_bad else result)

@@ -2,17 +2,25 @@
 
 import os
 import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
-from cluster_sets import hashes, make, write_data
+from cluster_sets import TOML, hashes, make, write_data
+from slurm_cluster import wait_until
 
 from audiodata import assembly
 from audiodata.errors import CacheError, EnvironmentFault, ScratchFault
 from audiodata.shards import Layout, ShardWriter, read_shard_record, writer
 from audiodata.shards.scratch import find_scratch, scratch_file
+from pipelines import pauses
+from pipelines.cluster import connect
 from pipelines.workers import Places
 
+ROOT = Path(__file__).resolve().parents[1]
+FULL = r"can't be written to \(No space left on device\); make room there, or name another folder with --scratch"
 LAYOUTS = {"features": {"x": Layout((1000,), "float32", ("a",))}, "targets": {"label": Layout((), "int64")}}
 
 
@@ -61,7 +69,7 @@ def test_what_a_killed_worker_left_in_scratch_is_removed_and_what_is_in_use_is_n
 
 def test_a_full_scratch_is_its_own_kind_of_fault_and_leaves_nothing(tmp_path, small_disk):
     (tmp_path / "cache").mkdir()
-    with pytest.raises(ScratchFault, match=rf"^scratch {small_disk}: can't be written to \(No space left on device\)$"):
+    with pytest.raises(ScratchFault, match=rf"^scratch {small_disk}: {FULL}$"):
         write_shard(tmp_path / "cache" / "a.h5", small_disk)
     assert not list((tmp_path / "cache").iterdir()) and not list(small_disk.iterdir())
 
@@ -91,11 +99,43 @@ def test_a_build_in_scratch_gives_the_same_cache(sounds, tmp_path, monkeypatch):
     assert hashes(made) == hashes(direct) and set(used) == {"$OWN_DISK"}
 
 
-def test_a_worker_whose_scratch_is_full_says_so_and_uses_the_shared_folder(sounds, tmp_path, small_disk, monkeypatch, caplog):
-    direct = make(sounds, tmp_path / "direct")
-    monkeypatch.setenv("AUDIODATA_SCRATCH", str(small_disk))
-    assert hashes(make(sounds, tmp_path / "made")) == hashes(direct)
-    assert f"scratch {small_disk}: can't be written to (No space left on device); shards are written where they will lie" in caplog.text
+def test_a_command_whose_scratch_is_full_ends_with_one_line_and_goes_on_with_another(sounds, tmp_path, small_disk):
+    (tmp_path / "small.toml").write_text(TOML)
+    words = ["build", tmp_path / "small.toml", "--data", sounds, "--out", tmp_path / "cache", "--workers", 0, "--scratch"]
+    for scratch, code in ((small_disk, 2), (tmp_path, 1)):  # 1: there are broken files among the sounds
+        done = subprocess.run([sys.executable, "-m", "pipelines", *map(str, words), scratch], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert (f"scratch {small_disk}: can't be written to" in done.stderr) == (code == 2)
+        assert code == 1 or not (tmp_path / "cache" / "manifest.json").exists()
+    assert hashes(tmp_path / "cache") == hashes(make(sounds, tmp_path / "direct"))
+
+
+def test_workers_without_room_pause_and_the_run_ends_if_there_is_never_any(sounds, tmp_path, small_disk, monkeypatch, caplog):
+    monkeypatch.setattr(pauses, "REST_S", 0.5)
+    monkeypatch.setattr(pauses, "GIVE_UP_S", 1.0)
+    places = Places(str(sounds), str(tmp_path / "made"), str(small_disk))
+    told = rf"^no worker has room for its work \(\d tried\): worker tcp://\S+ on \S+: scratch {small_disk}: {FULL}; what is done is kept"
+    with connect(2) as client, pytest.raises(EnvironmentFault, match=told):
+        make(sounds, tmp_path / "made", client, places=places)
+    lines = [record.getMessage() for record in caplog.records if "it pauses" in record.getMessage()]
+    assert 1 <= len(lines) == len(set(lines)) <= 2  # once a worker
+    assert not list((tmp_path / "made").glob("*.h5"))
+    assert hashes(make(sounds, tmp_path / "made")) == hashes(make(sounds, tmp_path / "direct"))
+
+
+def test_workers_that_get_room_go_on(sounds, tmp_path, small_disk, monkeypatch, caplog):
+    monkeypatch.setattr(pauses, "REST_S", 0.5)
+
+    def make_room():
+        wait_until(lambda: "it pauses" in caplog.text, "a worker that pauses")
+        subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
+
+    thread = threading.Thread(target=make_room, daemon=True)
+    with connect(2) as client:
+        thread.start()
+        made = make(sounds, tmp_path / "made", client, places=Places(str(sounds), str(tmp_path / "made"), str(small_disk)))
+    thread.join()
+    assert hashes(made) == hashes(make(sounds, tmp_path / "direct"))
 
 
 @pytest.mark.parametrize("wanted", ["$NO_SUCH_VARIABLE_HERE", "/no/such/folder"])

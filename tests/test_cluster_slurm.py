@@ -119,6 +119,18 @@ def test_jobs_of_a_driver_that_was_killed_end_and_another_goes_on(on_slurm, fold
     assert "cache: " in log and "dashboard: " in log
 
 
+def test_the_jobs_examine_their_node(on_slurm, folder, tmp_path):
+    words = ["doctor", "--slurm", folder / "slurm.toml", "--data", folder / "data", "--out", folder / "to-be-made"]
+    environment = {name: os.environ[name] for name in os.environ} | {"PYTHONPATH": str(ROOT), "COLUMNS": "300"}
+    command = [sys.executable, "-m", "pipelines", *map(str, words)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and "with problems" in done.stdout, done.stdout + done.stderr
+    assert ["memory", "ok", "1.0", "GB", "(Slurm's", "allocation)"] in lines
+    assert any(line[:3] == ["scratch", "ok", f"{folder}/scratch:"] for line in lines)
+    assert ["versions", "ok", "as", "the", "driver's"] in lines
+
+
 def test_what_slurm_would_not_take_is_one_line(on_slurm, folder):
     with pytest.raises(EnvironmentFault, match=r"Slurm would not take such a job: Invalid partition"), connect(slurm=folder / "wrong.toml"):
         pass
