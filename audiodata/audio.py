@@ -7,6 +7,7 @@ whether a file is whole is decided by the lengths that its container states and 
 import logging
 import math
 import os
+import re
 import tempfile
 import threading
 from io import BytesIO
@@ -351,6 +352,9 @@ def _flac_content(steps: np.ndarray, sample_rate: int, subtype: str, name: str) 
     except sf.LibsndfileError as error:
         raise ClipError("wrong_rate", f"{name}: no FLAC at {sample_rate} Hz ({error.error_string})") from error
     return content.getvalue()
+
+
+UNFINISHED = re.compile(r"\..+\.\d+-\d+\.part")  # as `_store` names what it writes
 
 
 def _store(path: Path, content: bytes, steps: np.ndarray, sample_rate: int) -> None:

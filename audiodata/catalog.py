@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from audiodata.cleaning import CleanSettings
 from audiodata.datasets import dataset_settings, settled
 from audiodata.errors import CatalogError
 from audiodata.features import FEATURES
@@ -57,19 +58,6 @@ class AudioSettings(Settings):
 
     sample_rate: int | None = Field(default=None, ge=1000, le=768_000)
     channels: int | None = Field(default=1, ge=1)
-
-
-class CleanSettings(Settings):
-    """Thresholds of `audiodata.cleaning`, on the clip as decoded; levels are dB re full scale, shares are of all samples."""
-
-    min_duration_s: float = Field(default=0.0, ge=0)
-    max_duration_s: float | None = Field(default=None, gt=0)
-    duration_tolerance_s: float = Field(default=0.1, ge=0)
-    min_level_db: float = -80.0
-    max_clipped_share: float = Field(default=0.1, ge=0.0, le=1.0)
-    max_dc_offset: float = Field(default=0.2, ge=0.0, le=1.0)
-    min_bandwidth_hz: float | None = Field(default=None, ge=0)
-    duplicates: Literal["drop", "keep"] = "drop"
 
 
 class SegmentSettings(Settings):

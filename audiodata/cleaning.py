@@ -4,13 +4,16 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import scipy.fft
 from numba import njit
+from pydantic import Field
 
 from audiodata.fingerprint import hash_arrays
+from audiodata.records import Inspection
+from audiodata.settings import Settings
 from audiodata.timing import samples_to_seconds
 
 SILENCE_DB = -200.0
@@ -49,6 +52,19 @@ class Thresholds(Protocol):
     max_clipped_share: float
     max_dc_offset: float
     min_bandwidth_hz: float | None
+
+
+class CleanSettings(Settings):
+    """The catalog's ``[clean]``: `Thresholds` on the clip as decoded; levels are dB re full scale, shares are of all samples."""
+
+    min_duration_s: float = Field(default=0.0, ge=0)
+    max_duration_s: float | None = Field(default=None, gt=0)
+    duration_tolerance_s: float = Field(default=0.1, ge=0)
+    min_level_db: float = -80.0
+    max_clipped_share: float = Field(default=0.1, ge=0.0, le=1.0)
+    max_dc_offset: float = Field(default=0.2, ge=0.0, le=1.0)
+    min_bandwidth_hz: float | None = Field(default=None, ge=0)
+    duplicates: Literal["drop", "keep"] = "drop"
 
 
 @dataclass(frozen=True)
@@ -154,6 +170,36 @@ def verdict(
         if found:
             return found
     return "", ""
+
+
+def judge_clip(found: Inspection, duration_s: float | None, clean: Thresholds, channels: int | None) -> tuple[str, str, str]:
+    """Decide on one clip by itself.
+
+    Parameters
+    ----------
+    found : Inspection
+    duration_s : float or None
+        Expected duration; None or NaN = not known.
+    clean : settings
+        The catalog's ``[clean]`` table.
+    channels : int or None
+        The catalog's ``channels``.
+
+    Returns
+    -------
+    tuple of str
+        Status, reason, detail.
+    """
+    if found.reason:
+        return "failed", found.reason, found.detail
+    if found.shape:  # images are not cleaned, and of events the duration counts
+        reason, detail = judge_duration(found.samples / found.sample_rate, clean) if found.sample_rate else ("", "")
+        return ("rejected" if reason else "ok"), reason, detail
+    if channels not in (None, 1, found.channels):
+        return "rejected", "wrong_channels", f"{found.channels} channels where [audio] channels = {channels}"
+    measured = Measurements(**found.measured, content_sha256=found.content_sha256)
+    reason, detail = verdict(measured, clean, None if duration_s is None or math.isnan(duration_s) else duration_s)
+    return ("rejected" if reason else "ok"), reason, detail
 
 
 def duplicates(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -274,14 +320,38 @@ def _bandwidth(waveform: np.ndarray, means: np.ndarray, energies: np.ndarray, sa
     channels, samples = waveform.shape
     size = min(_BLOCK, samples)
     whole = samples // size
-    blocks = waveform[:, : whole * size].reshape(channels, whole, size)[:, _loudest(energies[:whole])]
-    window = _hann(size)
-    spectra = scipy.fft.rfft((blocks - means[:, None, None].astype(np.float32)) * window, axis=-1, workers=1)
-    power = np.mean(spectra.real**2 + spectra.imag**2, axis=(0, 1), dtype=np.float64)
+    chosen, window = _loudest(energies[:whole]), _hann(size)
+    blocks = np.empty((channels * len(chosen), size), np.float32)
+    _fill_blocks(waveform, means.astype(np.float32), chosen, window, blocks)
+    power = _mean_power(scipy.fft.rfft(blocks, axis=-1, workers=1, overwrite_x=True))
     rounding = _STEP**2 / 12.0 * float(np.sum(np.square(window, dtype=np.float64)))
     above = np.cumsum(np.maximum(power - 2.0 * rounding, 0.0)[::-1])[::-1]  # energy from each frequency on
     in_band = np.flatnonzero(above > _OUT_OF_BAND * above[0])
     return round(float(in_band[-1]) * sample_rate / size, 3) if len(in_band) else 0.0
+
+
+@njit(cache=True)
+def _fill_blocks(waveform: np.ndarray, means: np.ndarray, chosen: np.ndarray, window: np.ndarray, blocks: np.ndarray) -> None:
+    """Write the chosen blocks of each channel without its mean, under the window: float32 [channel * block, sample]."""
+    size = window.size
+    for channel in range(len(waveform)):
+        for place in range(len(chosen)):
+            source = waveform[channel, chosen[place] * size : (chosen[place] + 1) * size]
+            target = blocks[channel * len(chosen) + place]
+            for point in range(size):
+                target[point] = (source[point] - means[channel]) * window[point]
+
+
+@njit(cache=True)
+def _mean_power(spectra: np.ndarray) -> np.ndarray:
+    """Mean of the squared magnitudes, summed in order and in float64 [bin]."""
+    power = np.zeros(spectra.shape[1])
+    for row in range(len(spectra)):
+        values = spectra[row]
+        for number in range(power.size):
+            value = values[number]
+            power[number] += np.float64(value.real * value.real + value.imag * value.imag)
+    return power / len(spectra)
 
 
 def _loudest(energies: np.ndarray) -> np.ndarray:

@@ -1,12 +1,28 @@
 """The files that a clip lies in: their paths, stamps and hashes."""
 
+import itertools
 import os
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 
 from audiodata.errors import ClipError
 from audiodata.fingerprint import hash_file, hash_json
 from audiodata.records import ClipSpan
+
+LOOKS_AT_ONCE = 16  # a shared file system takes its time for one look, and hardly more for many at once
+CLIPS_PER_LOOK = 250
+# absolute, leading out, of another system, or not normal: such a path must never reach the file system
+UNSAFE_PATH = r"^/|^[A-Za-z]:/|\\|(^|/)\.{1,2}(/|$)|//|/$"
+CONTROL = r"[\x00-\x1f\x7f]"
+_UNSAFE = re.compile(f"{UNSAFE_PATH}|{CONTROL}")
+
+
+def is_safe_path(path: str) -> bool:
+    """Whether a path is relative, stays below its root and is written in the normal form, with forward slashes."""
+    return bool(path) and not _UNSAFE.search(path)
 
 
 def clip_path(root: Path, path: str) -> Path:
@@ -27,7 +43,56 @@ def file_stamp(path: str | Path) -> str:
 
 def clip_stamp(root: Path, clip: ClipSpan) -> str:
     """Stamps of all files of a clip."""
-    return "+".join(file_stamp(f"{root}/{path}") for path in clip.paths)
+    return _stamp(str(root), clip.paths)
+
+
+def _stamp(root: str, paths: tuple[str, ...]) -> str:
+    return "+".join(file_stamp(f"{root}/{path}") for path in paths)
+
+
+class FileStamps:
+    """Stamps of the files of many clips, looked up by a few threads; a context manager.
+
+    Parameters
+    ----------
+    root : path
+        The data root.
+    """
+
+    def __init__(self, root: Path):
+        self._root = str(root)
+        self._pool = ThreadPoolExecutor(LOOKS_AT_ONCE, "look at files")
+
+    def __enter__(self) -> "FileStamps":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def begin(self, files: Sequence[tuple[str, ...]]) -> Callable[[], list[str]]:
+        """Begin to look at the files of clips.
+
+        Parameters
+        ----------
+        files : sequence of tuple of str
+            `ClipSpan.paths` of each clip.
+
+        Returns
+        -------
+        callable
+            Waits for the stamps and returns them: `clip_stamp` of each clip.
+        """
+        different = list(dict.fromkeys(files))  # many clips may lie in one recording
+        looks = [self._pool.submit(self._look, different[at : at + CLIPS_PER_LOOK]) for at in range(0, len(different), CLIPS_PER_LOOK)]
+
+        def stamps() -> list[str]:
+            found = dict(zip(different, itertools.chain.from_iterable(look.result() for look in looks), strict=True))
+            return [found[paths] for paths in files]
+
+        return stamps
+
+    def _look(self, files: Sequence[tuple[str, ...]]) -> list[str]:
+        return [_stamp(self._root, paths) for paths in files]
 
 
 def files_hash(root: Path, clip: ClipSpan) -> str:

@@ -4,7 +4,6 @@ A data set (`audiodata.datasets`) makes the table, the catalog's ``[select]`` ma
 removed, so that the ledger can account for it), and `audiodata.splits` divides what is left.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from audiodata.clip_files import CONTROL, UNSAFE_PATH, is_safe_path
 from audiodata.errors import MetadataError
 from audiodata.fingerprint import unit_hashes
 from audiodata.reasons import REASONS
@@ -48,10 +48,6 @@ COLUMNS = {
     "reason": Column("str", "empty = candidate; else why the catalog leaves it out, a key of `REASONS`", ""),
 }
 
-# absolute, leading out, of another system, or not normal: such a path must never reach the file system
-_UNSAFE_PATH = r"^/|^[A-Za-z]:/|\\|(^|/)\.{1,2}(/|$)|//|/$"
-_CONTROL = r"[\x00-\x1f\x7f]"
-_UNSAFE = re.compile(f"{_UNSAFE_PATH}|{_CONTROL}")
 _NOT_CHANNELS = r"^([^0-9]|.*[^0-9,]|.*,,|.*,$)"
 _NEVER_EMPTY = ("clip_id", "path", "recording_id", "group_id")
 
@@ -104,11 +100,6 @@ def _default(column: Column, made: Mapping[str, pd.Series], rows: int) -> pd.Ser
     return pd.Series(np.full(rows, column.default), dtype=column.dtype)
 
 
-def is_safe_path(path: str) -> bool:
-    """Whether a path is relative, stays below its root and is written in the normal form, with forward slashes."""
-    return bool(path) and not _UNSAFE.search(path)
-
-
 def validate(table: pd.DataFrame, where: str = "clips table") -> None:
     """Check that a table keeps what `COLUMNS` promises.
 
@@ -132,7 +123,7 @@ def validate(table: pd.DataFrame, where: str = "clips table") -> None:
         _refuse(table, bad, where, name, "is missing or has control characters")
     for name in _NEVER_EMPTY:
         _refuse(table, (table[name] == "").to_numpy(), where, name, "is empty")
-    _refuse(table, _matching(table["path"], _UNSAFE_PATH), where, "path", "must be relative and lead nowhere but down")
+    _refuse(table, _matching(table["path"], UNSAFE_PATH), where, "path", "must be relative and lead nowhere but down")
     _check_further_files(table, where)
     if not table["clip_id"].is_unique:
         _refuse(table, table["clip_id"].duplicated().to_numpy(), where, "clip_id", "stands on an earlier row too")
@@ -178,7 +169,7 @@ def _with_control_characters(values: pd.Series) -> np.ndarray:
     letters = np.frombuffer(_arrow(values).buffers()[2] or b"", dtype=np.uint8)
     if not ((letters < 0x20) | (letters == 0x7F)).any():
         return np.zeros(len(values), dtype=bool)
-    return _matching(values, _CONTROL)
+    return _matching(values, CONTROL)
 
 
 def _refuse(table: pd.DataFrame, bad: np.ndarray, where: str, name: str, complaint: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from audiodata import event_pictures, pictures
 from audiodata.errors import CacheError
@@ -30,7 +31,9 @@ ATTENTION, REPEATS, DEGRADATION = "attention.npz", "repeats.json", "degradation.
 
 def of_different_classes(examples: pd.DataFrame) -> pd.DataFrame:
     """Choose a few examples, each of another class."""
-    return examples.sort_values("example_id").drop_duplicates("label").head(EXAMPLES_DRAWN)
+    ids = pa.table({name: pa.array(examples[name], pa.large_string()) for name in ("label", "example_id")})
+    first = ids.group_by("label").aggregate([("example_id", "min")])["example_id_min"].sort()[:EXAMPLES_DRAWN].to_pylist()
+    return examples[examples["example_id"].isin(first)].sort_values("example_id")
 
 
 def is_of_events(cache: Cache, name: str) -> bool:

@@ -1,6 +1,6 @@
 """What inspection found of a table's clips, in columns: what planning needs of each clip and nothing else, so that millions fit in memory."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ Verdict = tuple[str, str, str]  # status, reason, detail
 HASH_BYTES = 32
 NO_HASH = "00" * HASH_BYTES
 ABSENT = -1
+CHANNEL_BITS = 20
 
 
 class Pool:
@@ -127,29 +128,34 @@ class Findings:
         self.verdict[rows] = [self.verdicts.code(self._judge.one(*one)) for one in zip(found, durations_s, strict=True)]
         self.format[rows] = [self.formats.code((one.sample_rate, one.channels, one.shape)) for one in found]
         self.samples[rows] = [one.samples for one in found]
-        self.sha256[rows] = _as_bytes([one.sha256 for one in found])
-        self.content[rows] = _as_bytes([one.content_sha256 for one in found])
+        self.sha256[rows] = _as_bytes(pa.array([one.sha256 for one in found], pa.string()))
+        self.content[rows] = _as_bytes(pa.array([one.content_sha256 for one in found], pa.string()))
 
-    def put_columns(self, found: Mapping[str, np.ndarray], rows: np.ndarray) -> np.ndarray:
+    def put_columns(self, found: Mapping[str, np.ndarray], hashes: Mapping[str, pa.Array], rows: np.ndarray) -> np.ndarray:
         """Take in those of many inspections of sound that are fine beyond doubt; return which they were (bool [clip]).
 
         Parameters
         ----------
-        found : mapping of str to array, shape [clip]
-            Numbers of `Inspection` and of its measurements by name, as float64, and ``sha256`` and ``content_sha256`` as str.
+        found : mapping of str to array of float64, shape [clip]
+            Numbers of `Inspection` and of its measurements by name.
+        hashes : mapping of str to Arrow array of str, shape [clip]
+            ``sha256`` and ``content_sha256``.
         rows : array of int, shape [clip]
         """
         fine = self._judge.surely_fine(found, self._durations_s[rows])
         at = rows[fine]
         self.verdict[at] = self.verdicts.code(("ok", "", ""))
         rates, channels = (found[name][fine].astype(np.int64) for name in ("sample_rate", "channels"))
-        pairs, which = np.unique(np.stack([rates, channels]), axis=1, return_inverse=True)
-        codes = [self.formats.code((*pair, ())) for pair in pairs.T.tolist()]
-        self.format[at] = np.array(codes, dtype=np.int32)[which.ravel()]
+        self.format[at] = self._format_codes(rates, channels)
         self.samples[at] = found["samples"][fine]
-        self.sha256[at] = _as_bytes(found["sha256"][fine])
-        self.content[at] = _as_bytes(found["content_sha256"][fine])
+        self.sha256[at], self.content[at] = (_as_bytes(hashes[name].filter(pa.array(fine))) for name in ("sha256", "content_sha256"))
         return fine
+
+    def _format_codes(self, rates: np.ndarray, channels: np.ndarray) -> np.ndarray:
+        """Codes of the formats of sounds."""
+        which, pairs = pd.factorize(rates << CHANNEL_BITS | channels)
+        codes = [self.formats.code((pair >> CHANNEL_BITS, pair & (1 << CHANNEL_BITS) - 1, ())) for pair in pairs.tolist()]
+        return np.array(codes, dtype=np.int32)[which]
 
     def hashes(self, rows: np.ndarray) -> pa.FixedSizeBinaryArray:
         """SHA-256 of what clips are made from, as 32 bytes each."""
@@ -177,9 +183,10 @@ class Findings:
         return rates[self.format[rows]]
 
 
-def _as_bytes(hashes: Iterable[str]) -> np.ndarray:
-    """Hashes in hexadecimal as uint8 [hash, byte]; zeros for an empty text."""
-    digits = "".join(one or NO_HASH for one in hashes)
+def _as_bytes(hashes: pa.Array) -> np.ndarray:
+    """Hashes in hexadecimal, Arrow array of str [hash], as uint8 [hash, byte]; zeros for an empty text."""
+    filled = pc.if_else(pc.equal(hashes, ""), NO_HASH, hashes)
+    digits = pc.binary_join(pa.ListArray.from_arrays([0, len(filled)], filled), "")[0].as_py()
     return np.frombuffer(bytes.fromhex(digits), dtype=np.uint8).reshape(-1, HASH_BYTES)
 
 

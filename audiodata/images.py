@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from audiodata.clip_files import clip_path, file_stamp
-from audiodata.datasets.idx_images import read_idx_images
 from audiodata.errors import ClipError
+from audiodata.idx_files import read_idx_images
 from audiodata.records import ClipSpan
 
 

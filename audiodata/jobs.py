@@ -13,9 +13,8 @@ from audiodata.download import VideoTask, WantedClip, download_clip
 from audiodata.errors import ClipError
 from audiodata.existing import ExistingTask, take_in
 from audiodata.fingerprint import hash_file
-from audiodata.ledger import ClipRow
 from audiodata.reasons import REASONS
-from audiodata.records import ClipSpan, Inspection
+from audiodata.records import ClipRow, ClipSpan, Inspection
 from audiodata.resolve import Source, resolve, video_url
 from audiodata.shards import ShardRecord
 from audiodata.simulation import SimulatedFile, SoundTask

@@ -6,7 +6,7 @@ clip touches one shard. The number of shards is a power of two: it changes only 
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -80,13 +80,14 @@ def cut_segments(clips: pd.DataFrame, *, length: int, hop: int, min_fill: float,
     return examples
 
 
-def segment_spans(samples: int, length: int, hop: int, min_fill: float) -> list[tuple[int, int]]:
-    """Start and filled samples of the segments of one clip; `cut_segments` does the same to a table."""
-    starts = range(0, int(segment_count(samples, length, hop, min_fill)) * hop, hop)
-    return [(start, min(samples - start, length)) for start in starts]
+def shard_counts(splits: Sequence[str], examples: np.ndarray, aimed: int) -> dict[str, int]:
+    """Number of shards of each split, given each clip's split and its number of examples."""
+    codes, names = pd.factorize(splits)
+    totals = np.bincount(codes, examples, len(names))
+    return {name: shard_count(int(total), aimed) for name, total in zip(names, totals, strict=True)}
 
 
-def place(examples: pd.DataFrame, aimed: int) -> pd.DataFrame:
+def place(examples: pd.DataFrame, aimed: int, counts: Mapping[str, int] | None = None) -> pd.DataFrame:
     """Give every example its shard and row.
 
     Parameters
@@ -95,6 +96,8 @@ def place(examples: pd.DataFrame, aimed: int) -> pd.DataFrame:
         With ``clip_id, start_sample, split``.
     aimed : int
         Examples per shard aimed at.
+    counts : mapping of str to int, optional
+        Number of shards of each split, where `examples` are not all of them; whole shards must be there.
 
     Returns
     -------
@@ -110,7 +113,7 @@ def place(examples: pd.DataFrame, aimed: int) -> pd.DataFrame:
     names: list[str] = []
     codes, numbers_in_shard = (np.zeros(len(placed), dtype=np.int64) for _ in range(2))
     for split, rows in placed.groupby("split", sort=False).indices.items():
-        count = shard_count(len(rows), aimed)
+        count = counts[split] if counts else shard_count(len(rows), aimed)
         numbers = shard_numbers(hashes[rows], count)
         codes[rows] = len(names) + numbers
         numbers_in_shard[rows] = np.arange(len(rows)) - np.searchsorted(numbers, numbers)

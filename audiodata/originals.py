@@ -22,8 +22,9 @@ from audiodata.errors import CacheError, ClipError
 from audiodata.features import numeric_versions
 from audiodata.kinds import KINDS
 from audiodata.noise_list import noise_recordings
-from audiodata.planning import clip_spans, recorded_settings
+from audiodata.planning import clip_spans
 from audiodata.records import ClipSpan, ExampleSpan, Truth
+from audiodata.resolved_settings import recorded_settings
 from audiodata.shards import Cache, open_cache
 from audiodata.sources import input_hash
 from audiodata.timing import seconds_to_samples

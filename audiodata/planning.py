@@ -5,31 +5,26 @@ Pure functions of catalog, table and inspections: no file is touched, and nothin
 
 import math
 from collections.abc import Iterator, Mapping
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audiodata.assembly import ShardDraft, ShardTask, shard_fingerprint
-from audiodata.build_settings import AddedNoise, BuildSettings
-from audiodata.catalog import ArraySettings, AudioSettings, Catalog
-from audiodata.clips import class_names
-from audiodata.datasets import dataset_settings
-from audiodata.errors import CatalogError, MetadataError
-from audiodata.events.record import MICROSECONDS_PER_SECOND, Sense, SensorSize
-from audiodata.events.spans import sensors_of
-from audiodata.features import FEATURES, at_sample_rate, at_window
+from audiodata.assembly import ShardDraft, ShardTask
+from audiodata.build_settings import BuildSettings
+from audiodata.catalog import Catalog
+from audiodata.errors import MetadataError
+from audiodata.events.record import Sense, SensorSize
 from audiodata.findings import Findings, as_arrow
-from audiodata.layout import cut_segments, place
+from audiodata.layout import clip_hashes, cut_segments, place, shard_counts, shard_numbers
 from audiodata.noise_bank import NoiseRecording
 from audiodata.records import ClipSpan, ExampleSpan, Truth, read_partner
-from audiodata.timing import resampled_length, samples_to_seconds, seconds_to_samples
-from audiodata.verdicts import common_value
+from audiodata.resolved_settings import clip_lengths, drafted_settings, resolve
+from audiodata.shard_inputs import PlannedShard, by_shard, planned_shards
+from audiodata.timing import samples_to_seconds, segment_count
 
-LONGEST_UNCUT_S = 60.0
 SPANS_AT_ONCE = 10_000
 _SPAN_COLUMNS = ["clip_id", "path", "file_start_s", "duration_s", "index", "channels", "more_paths", "item", "reader", "partner"]
 _COLUMNS_OF_EXAMPLES = [*_SPAN_COLUMNS, "group_id", "start_s", "label", "labels", "azimuth_deg", "split"]
@@ -75,9 +70,9 @@ def plan_cache(
     rows = np.flatnonzero((ledger["status"] == "ok").to_numpy())
     if len(rows) == 0:
         raise MetadataError(f"no clip is fit for use ({summary(ledger)}); check the data root and the catalog's [select] and [clean]{_first(ledger)}")
-    settings = _resolve(catalog, table, rows, findings)._replace(noise=_noise(catalog, recordings))
+    settings = resolve(catalog, table, rows, findings, recordings)
     fine = table[_COLUMNS_OF_EXAMPLES].take(rows)
-    fine["samples"] = _lengths(rows, findings, settings)
+    fine["samples"] = clip_lengths(rows, findings, settings)
     fine["sha256"] = pd.arrays.ArrowExtensionArray(pa.chunked_array([findings.hashes(rows)]))
     examples = _cut(fine, settings)
     ledger = _reject_uncut(ledger, fine, examples, settings)
@@ -129,36 +124,39 @@ def draft_plan(
     sensors : mapping, optional
         Sizes of the sensors of events.
     """
-    settings = _drafted_settings(catalog, table, sensors) if fresh.any() else None
+    settings = drafted_settings(catalog, table, sensors, recordings) if fresh.any() else None
     if settings is None:
         return None
-    settings = settings._replace(noise=_noise(catalog, recordings))
     candidates = np.flatnonzero((table["reason"] == "").to_numpy(dtype=bool))
     clips = table[_COLUMNS_OF_EXAMPLES].take(candidates)
     clips["samples"] = (clips["duration_s"] * settings.sample_rate).fillna(settings.length).astype("int64")
-    clips["fresh"] = fresh[candidates]
-    placed = place(_cut(clips, settings), catalog.shards.examples).drop_duplicates("clip_id", ignore_index=True)
-    all_fresh = placed["fresh"].groupby(placed["shard"]).transform("all").to_numpy(dtype=bool)
-    return DraftPlan(catalog, settings, placed[all_fresh].reset_index(drop=True))
+    aimed = catalog.shards.examples
+    examples = segment_count(clips["samples"].to_numpy(), settings.length, settings.hop, settings.min_fill)
+    counts = shard_counts(clips["split"], examples, aimed)
+    clips = clips[(examples > 0) & _in_fresh_shards(clips, fresh[candidates] | (examples == 0), counts)]
+    placed = place(_cut(clips, settings), aimed, counts).drop_duplicates("clip_id", ignore_index=True)
+    return DraftPlan(catalog, settings, placed)
+
+
+def _in_fresh_shards(clips: pd.DataFrame, fresh: np.ndarray, counts: Mapping[str, int]) -> np.ndarray:
+    """Whether all clips of a clip's shard are fresh; bool [clip]."""
+    if fresh.all():
+        return fresh
+    hashes, found = clip_hashes(clips["clip_id"]), fresh.copy()
+    for split, rows in clips.groupby("split").indices.items():
+        numbers = shard_numbers(hashes[rows], counts[split])
+        has_known = np.bincount(numbers[~fresh[rows]], minlength=counts[split]) > 0
+        found[rows] = ~has_known[numbers]
+    return found
 
 
 def shard_drafts(drafted: DraftPlan, root: str, folder: str) -> Iterator[ShardDraft]:
     """Make the draft of each shard, one at a time, in the order of their names."""
-    for file, split, rows in _by_shard(drafted.clips):
+    for file, split, rows in by_shard(drafted.clips):
         settings = drafted.settings.of_split(split)
         truths = _truths(_label_indices(rows, settings), rows["azimuth_deg"])
         clips = tuple(zip(_spans(rows, "clip_duration_s"), truths, strict=True))
         yield ShardDraft(root, folder, file, split, settings, drafted.catalog.clean, clips)
-
-
-def _drafted_settings(catalog: Catalog, table: pd.DataFrame, sensors: Mapping[Sense, SensorSize] | None) -> BuildSettings | None:
-    kind, length_s = _kind(catalog), catalog.segment.length_s
-    if kind == "events" and sensors and length_s:
-        return _event_settings(catalog, table, dict(sensors), seconds_to_samples(length_s, MICROSECONDS_PER_SECOND))
-    if kind == "audio" and catalog.audio.sample_rate and catalog.audio.channels and length_s:
-        length = seconds_to_samples(length_s, catalog.audio.sample_rate)
-        return _audio_settings(catalog, table, catalog.audio.sample_rate, catalog.audio.channels, length)
-    return None
 
 
 def summary(ledger: pd.DataFrame) -> str:
@@ -169,19 +167,14 @@ def summary(ledger: pd.DataFrame) -> str:
 
 def shard_tasks(plan: BuildPlan, root: str, folder: str) -> Iterator[ShardTask]:
     """Make the task of each shard, one at a time, in the order of their names."""
-    for file, split, rows in _by_shard(plan.examples):
-        examples = tuple(_example_spans(rows))
-        settings = plan.settings.of_split(split)
-        yield ShardTask(root, folder, file, split, shard_fingerprint(settings, examples), settings, examples)
+    for shard in planned_shards(plan.examples, plan.settings):
+        yield shard_task(plan, shard, root, folder)
 
 
-def _by_shard(placed: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """File name, split and rows of each shard of a table that is in the order of its shards."""
-    codes, files = pd.factorize(placed["shard"])
-    ends = np.searchsorted(codes, np.arange(len(files)), side="right")
-    for file, start, end in zip(files, [0, *ends], ends, strict=False):
-        rows = placed.iloc[start:end]
-        yield str(file), str(rows["split"].iloc[0]), rows
+def shard_task(plan: BuildPlan, shard: PlannedShard, root: str, folder: str) -> ShardTask:
+    """Make the task of a shard."""
+    examples = tuple(_example_spans(shard.rows))
+    return ShardTask(root, folder, shard.file, shard.split, shard.fingerprint, plan.settings.of_split(shard.split), examples)
 
 
 def clip_spans(table: pd.DataFrame) -> Iterator[ClipSpan]:
@@ -236,118 +229,6 @@ def _label_indices(rows: pd.DataFrame, settings: BuildSettings) -> pd.Series:
     return rows["label"].map(index).fillna(-1).astype("int64")
 
 
-def _resolve(catalog: Catalog, table: pd.DataFrame, rows: np.ndarray, findings: Findings) -> BuildSettings:
-    """Fill in what the catalog leaves to the files."""
-    common = partial(common_value, findings, rows, table["clip_id"])
-    if _kind(catalog) == "image":
-        return _image_settings(catalog, table, common("shape", "dataset"))
-    if _kind(catalog) == "events":
-        sensors = sensors_of(common("shape", "dataset"))
-        return _event_settings(catalog, table, sensors, _segment_length(catalog, table, rows, findings, MICROSECONDS_PER_SECOND))
-    sample_rate = catalog.audio.sample_rate or common("sample_rate", "[audio] sample_rate")
-    channels = catalog.audio.channels or common("channels", "[audio] channels")
-    return _audio_settings(catalog, table, sample_rate, channels, _segment_length(catalog, table, rows, findings, sample_rate))
-
-
-def _kind(catalog: Catalog) -> str:
-    return dataset_settings(catalog.dataset)[0].kind
-
-
-def _image_settings(catalog: Catalog, table: pd.DataFrame, shape: tuple[int, ...]) -> BuildSettings:
-    classes = tuple(class_names(table, catalog.select.classes))
-    return BuildSettings("image", 0, 1, 1, 1, 0.0, shape, "zero", catalog.features, catalog.compute.fft, classes, ("label", "length"))
-
-
-def _event_settings(catalog: Catalog, table: pd.DataFrame, sensors: dict[str, SensorSize], length: int) -> BuildSettings:
-    """Events are a signal of one sample a microsecond."""
-    _check_senses(catalog, sensors)
-    _check_no_sound(catalog)
-    cut = _cutting(catalog, MICROSECONDS_PER_SECOND, length)
-    window_s = samples_to_seconds(length, MICROSECONDS_PER_SECOND)
-    features = {name: at_window(config, window_s) for name, config in catalog.features.items()}
-    return BuildSettings(
-        kind="events", channels=len(sensors), image_shape=(), features=features, fft=catalog.compute.fft,
-        classes=tuple(class_names(table, catalog.select.classes)), targets=("label", "length"), sensors=sensors, **cut,
-    )
-
-
-def _check_no_sound(catalog: Catalog) -> None:
-    about_sound = {"audio": catalog.audio != AudioSettings(), "noise": catalog.noise is not None, "array": catalog.array != ArraySettings()}
-    for name, given in about_sound.items():
-        if given:
-            raise CatalogError(f"[{name}]: says nothing about recordings of events; leave the table out")
-
-
-def _check_senses(catalog: Catalog, sensors: Mapping[Sense, SensorSize]) -> None:
-    for name in catalog.features:
-        source = FEATURES[name].source
-        if source not in sensors:
-            has = f"{' and '.join(sensors)} events"
-            needed = f"a {source}" if source in ("waveform", "image") else f"{source} events"
-            raise CatalogError(f"[features.{name}]: is made of {needed}, the clips have {has}; leave it out")
-
-
-def _cutting(catalog: Catalog, sample_rate: int, length: int) -> dict[str, Any]:
-    """How clips are cut, in samples of `sample_rate`."""
-    segment = catalog.segment
-    hop = seconds_to_samples(segment.hop_s, sample_rate) if segment.hop_s else length
-    min_fill = 1.0 if segment.short == "drop" else segment.min_fill
-    return {"sample_rate": sample_rate, "length": length, "hop": hop, "min_fill": min_fill, "short": segment.short}
-
-
-def _audio_settings(catalog: Catalog, table: pd.DataFrame, sample_rate: int, channels: int, length: int) -> BuildSettings:
-    _check_array(catalog, channels)
-    return BuildSettings(
-        kind="audio",
-        channels=channels,
-        image_shape=(),
-        features={name: at_sample_rate(config, sample_rate) for name, config in catalog.features.items()},
-        fft=catalog.compute.fft,
-        classes=tuple(class_names(table, catalog.select.classes)),
-        targets=_targets(table),
-        **_cutting(catalog, sample_rate, length),
-    )
-
-
-def _targets(table: pd.DataFrame) -> tuple[str, ...]:
-    located = table.loc[table["reason"] == "", "azimuth_deg"].notna().any()
-    return ("label", "length", "azimuth_deg") if located else ("label", "length")
-
-
-def _check_array(catalog: Catalog, channels: int) -> None:
-    positions = catalog.array.positions_m
-    if positions is not None and len(positions) != channels:
-        raise CatalogError(
-            f"[array] positions_m has {len(positions)} positions, the clips have {channels} channels; give one position for each channel "
-            "(and `channels` in [audio])"
-        )
-
-
-def _segment_length(catalog: Catalog, table: pd.DataFrame, rows: np.ndarray, findings: Findings, sample_rate: int) -> int:
-    """Length of an example in samples: the catalog's, or that of the longest clip where clips are short enough to be examples."""
-    if catalog.segment.length_s is not None:
-        return seconds_to_samples(catalog.segment.length_s, sample_rate)
-    lengths = _resampled(rows, findings, sample_rate)
-    longest = int(np.argmax(lengths))
-    if lengths.min() < lengths.max() > LONGEST_UNCUT_S * sample_rate:
-        raise CatalogError(
-            f"clips are up to {samples_to_seconds(int(lengths[longest]), sample_rate):g} s long ({table['clip_id'].iloc[rows[longest]]}) and differ; "
-            "set `length_s` in [segment] to say how long an example is"
-        )
-    return int(lengths[longest])
-
-
-def _lengths(rows: np.ndarray, findings: Findings, settings: BuildSettings) -> np.ndarray:
-    return np.ones(len(rows), dtype=np.int64) if settings.kind == "image" else _resampled(rows, findings, settings.sample_rate)
-
-
-def _resampled(rows: np.ndarray, findings: Findings, sample_rate: int) -> np.ndarray:
-    """Lengths of clips at a sample rate; each different one is computed once."""
-    pairs, which = np.unique(np.stack([findings.samples[rows], findings.sample_rates(rows)]), axis=1, return_inverse=True)
-    lengths = [resampled_length(int(samples), int(rate), sample_rate) for samples, rate in pairs.T]
-    return np.array(lengths, dtype=np.int64)[which.ravel()]
-
-
 def _cut(fine: pd.DataFrame, settings: BuildSettings) -> pd.DataFrame:
     clips = fine.rename(columns={"duration_s": "clip_duration_s"})  # examples have a duration of their own
     return cut_segments(clips, length=settings.length, hop=settings.hop, min_fill=settings.min_fill, sample_rate=settings.sample_rate or 1)
@@ -368,29 +249,3 @@ def _reject_uncut(ledger: pd.DataFrame, fine: pd.DataFrame, examples: pd.DataFra
     return ledger
 
 
-def _noise(catalog: Catalog, recordings: tuple[NoiseRecording, ...]) -> AddedNoise | None:
-    if catalog.noise is None:
-        return None
-    return AddedNoise(catalog.noise, recordings, catalog.array.positions_m, catalog.array.speed_of_sound_m_s)
-
-
-def recorded_settings(
-    catalog: Catalog, table: pd.DataFrame, recorded: Mapping[str, Any], recordings: tuple[NoiseRecording, ...] = ()
-) -> BuildSettings:
-    """Settings of a cache of sounds or events that has been built.
-
-    Parameters
-    ----------
-    catalog : Catalog
-    table : DataFrame
-        The clips table.
-    recorded : mapping
-        ``sample_rate``, ``channels``, ``segment_samples`` and, of events, ``sensors``: the manifest's ``audio``.
-    recordings : tuple of NoiseRecording
-        What the catalog's ``[noise]`` names.
-    """
-    if _kind(catalog) == "events":
-        sensors = {sense: tuple(size) for sense, size in recorded["sensors"].items()}
-        return _event_settings(catalog, table, sensors, recorded["segment_samples"])
-    settings = _audio_settings(catalog, table, recorded["sample_rate"], recorded["channels"], recorded["segment_samples"])
-    return settings._replace(noise=_noise(catalog, recordings))

@@ -1,6 +1,7 @@
 """The small records that travel between the driver and its workers: where things lie and what was found, never arrays."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional
 
 
@@ -141,3 +142,37 @@ class ExampleSpan(NamedTuple):
     start_sample: int
     valid: int
     truth: Truth
+
+
+class ClipRow(NamedTuple):
+    """One row of the ledger, as a worker reports it and as the ledger returns it.
+
+    Attributes
+    ----------
+    clip_id : str
+    status, reason : str
+        Keys of `audiodata.reasons.STATUSES` and `REASONS`.
+    detail : str
+        The original message, or where the clip came from.
+    path : str
+        POSIX path of the file below the data root; empty where there is none.
+    sha256, content_sha256 : str
+        Of the file's bytes and of the decoded samples.
+    measured : dict
+        What was measured, by name with unit.
+    attempts : int
+        In a report: how many attempts this row stands for. In the ledger: their sum.
+    updated : str
+        UTC time of the last change, set by the ledger; empty until there is one.
+    """
+
+    clip_id: str
+    status: str
+    reason: str = ""
+    detail: str = ""
+    path: str = ""
+    sha256: str = ""
+    content_sha256: str = ""
+    measured: Mapping[str, Any] = {}
+    attempts: int = 1
+    updated: str = ""

@@ -14,7 +14,7 @@ from audiodata.errors import CatalogError
 from audiodata.event_report import DEGRADATION, REPEATS
 from audiodata.page import PAGE, image, short, table
 from audiodata.reasons import REASONS
-from audiodata.shards import Cache, open_cache
+from audiodata.shards import LEDGER_FILE, Cache, open_cache, read_ledger
 from audiodata.spatial_report import COMPARISON, ROBUSTNESS
 from audiodata.tandem_report import WINDOWS
 from audiodata.timing import samples_to_seconds
@@ -78,7 +78,7 @@ def _balance(cache: Cache) -> str:
 
 
 def _missing(cache: Cache) -> str:
-    counts = cache.ledger.value_counts(["status", "reason"]).reset_index()
+    counts = read_ledger(cache.path / LEDGER_FILE, ["status", "reason"]).value_counts().reset_index()
     meanings = {reason: entry.meaning for reason, entry in REASONS.items()}
     rows = [(row.status, row.reason, row.count, meanings.get(row.reason, "")) for row in counts.itertuples()]
     return "<h2>What became of every clip</h2>" + table(("status", "reason", "clips", "meaning"), rows)

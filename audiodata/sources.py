@@ -5,7 +5,6 @@ Each kind is a `load` (the samples that features are made of) and a `describe` (
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +53,7 @@ def inspect(kind: str, root: Path, clip: ClipSpan) -> tuple[Inspection, Samples 
     stamp = clip_stamp(root, clip)
     try:
         samples = SOURCES[kind].load(root, clip)
-        return SOURCES[kind].describe(root, clip, samples), samples
+        return SOURCES[kind].describe(root, clip, samples)._replace(stamp=stamp), samples
     except ClipError as error:
         return Inspection(clip.clip_id, error.reason, error.message.removeprefix(f"{clip.path}: "), stamp), None
     except MetadataError as error:
@@ -63,10 +62,9 @@ def inspect(kind: str, root: Path, clip: ClipSpan) -> tuple[Inspection, Samples 
 
 def _describe_audio(root: Path, clip: ClipSpan, samples: Samples) -> Inspection:
     waveform, sample_rate = samples
-    found = asdict(cleaning.measure(waveform, sample_rate))
+    found = vars(cleaning.measure(waveform, sample_rate)).copy()
     return Inspection(
         clip.clip_id,
-        stamp=clip_stamp(root, clip),
         sha256=input_hash("audio", root, clip),
         content_sha256=found.pop("content_sha256"),
         sample_rate=sample_rate,
@@ -122,7 +120,7 @@ def _describe_image(root: Path, clip: ClipSpan, samples: Samples) -> Inspection:
     image, _ = samples
     digest = hash_arrays([("image", image)])
     return Inspection(
-        clip.clip_id, stamp=clip_stamp(root, clip), sha256=digest, content_sha256=digest, channels=1, samples=1, shape=image.shape[1:]
+        clip.clip_id, sha256=digest, content_sha256=digest, channels=1, samples=1, shape=image.shape[1:]
     )
 
 
@@ -134,7 +132,6 @@ def _describe_events(root: Path, clip: ClipSpan, samples: Samples) -> Inspection
     recordings, rate = samples
     return Inspection(
         clip.clip_id,
-        stamp=clip_stamp(root, clip),
         sha256=input_hash("events", root, clip),
         content_sha256=hash_arrays(_columns(recordings)),
         sample_rate=rate,

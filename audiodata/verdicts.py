@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from audiodata.cleaning import Measurements, duplicates, judge_duration, verdict
+from audiodata.cleaning import duplicates, judge_clip
 from audiodata.errors import CatalogError
 from audiodata.findings import Findings, Pool, Verdict, as_arrow, take_texts
 from audiodata.reasons import REASONS
@@ -98,20 +98,6 @@ def _take_over(codes: np.ndarray, clip_ids: pd.Series, verdicts: Pool, fetched: 
     told = fetched.iloc[at[at >= 0]]
     told_codes = map(verdicts.code, zip(told["status"], told["reason"], told["detail"], strict=True))
     codes[missing[at >= 0]] = np.fromiter(told_codes, dtype=codes.dtype, count=len(told))
-
-
-def judge_clip(found: Inspection, duration_s: float | None, clean: Any, channels: int | None) -> Verdict:
-    """Decide on one clip by itself, from what was found, its expected duration and the catalog's ``[clean]`` and ``channels``."""
-    if found.reason:
-        return "failed", found.reason, found.detail
-    if found.shape:  # images are not cleaned, and of events the duration counts
-        reason, detail = judge_duration(found.samples / found.sample_rate, clean) if found.sample_rate else ("", "")
-        return ("rejected" if reason else "ok"), reason, detail
-    if channels not in (None, 1, found.channels):
-        return "rejected", "wrong_channels", f"{found.channels} channels where [audio] channels = {channels}"
-    measured = Measurements(**found.measured, content_sha256=found.content_sha256)
-    reason, detail = verdict(measured, clean, None if pd.isna(duration_s) else duration_s)
-    return ("rejected" if reason else "ok"), reason, detail
 
 
 def _reject_duplicates(codes: np.ndarray, clip_ids: pd.Series, findings: Findings) -> None:

@@ -11,13 +11,13 @@ ROOT = Path(__file__).resolve().parents[1]
 DOORS = {"audiodata": {"audiodata"}, "pipelines": {"audiodata", "pipelines"}, "models": {"audiodata", "models"}}
 # Rooms in order: each may import only rooms that stand before it. A folder is one room.
 ORDER = [
-    "errors", "environment", "worker", "lease",
-    "reasons", "timing", "geometry", "records", "settings", "fingerprint", "compilation", "events", "speech_mixing",
-    "clips", "splits", "datasets", "clip_files", "images",
+    "errors", "environment", "worker", "lease", "database",
+    "reasons", "timing", "geometry", "records", "settings", "fingerprint", "json_columns", "compilation", "events", "speech_mixing",
+    "rooms", "packed", "idx_files", "clip_files", "clips", "splits", "datasets", "images",
     "features", "localization", "ffmpeg", "containers", "decoding", "audio", "cleaning", "event_sources", "sources",
     "shards", "simulation", "noise_bank", "mixing",
-    "catalog", "ledger", "findings", "inspections", "verdicts",
-    "build_settings", "kinds", "layout", "assembly", "planning", "manifest", "noise_list", "originals",
+    "catalog", "ledger", "findings", "inspection_keys", "shard_memory", "inspections", "verdicts",
+    "build_settings", "kinds", "layout", "assembly", "resolved_settings", "shard_inputs", "planning", "manifest", "noise_list", "originals",
     "download_errors", "resolve", "fetch", "download", "existing", "jobs",
     "torch_dataset", "pictures", "spatial_pictures", "event_pictures",
     "page", "spatial_report", "event_report", "tandem_report", "report", "doctor", "console", "progress", "__main__",

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audiodata import clips
-from audiodata.clips import COLUMNS, class_names, clips_table, is_safe_path, limit_clips, sample_per_class, validate
+from audiodata.clip_files import is_safe_path
+from audiodata.clips import COLUMNS, class_names, clips_table, limit_clips, sample_per_class, validate
 from audiodata.errors import MetadataError
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from audiodata.datasets import read_clips
-from audiodata.datasets.idx_images import read_idx_images, read_idx_labels
 from audiodata.errors import CatalogError, MetadataError
+from audiodata.idx_files import read_idx_images, read_idx_labels
 from audiodata.splits import assign_splits
 
 

@@ -235,7 +235,7 @@ def test_without_tonic_the_extra_is_named(function, monkeypatch):
 
 def test_the_version_of_a_package_counts_where_it_computes(monkeypatch):
     assert numeric_versions("scipy", ["visual_frames"]) == numeric_versions()
-    monkeypatch.setattr("audiodata.features.version", lambda package: f"version of {package}")
+    monkeypatch.setattr("audiodata.features.package_version", lambda package: f"version of {package}")
     assert numeric_versions("scipy", FEATURES)["tonic"] == "version of tonic"
 
 
@@ -243,7 +243,7 @@ def test_a_package_that_is_not_installed_is_one_line(monkeypatch):
     def missing(package):
         raise PackageNotFoundError(package)
 
-    monkeypatch.setattr("audiodata.features.version", missing)
+    monkeypatch.setattr("audiodata.features.package_version", missing)
     with pytest.raises(EnvironmentFault) as error:
         numeric_versions("scipy", ["visual_voxel_grid"])
     assert_one_line(error, "tonic", "pip install")

@@ -1,6 +1,5 @@
 """What a build remembers and decides, in columns: the same as one clip at a time, and little memory whatever the number of clips."""
 
-import hashlib
 import itertools
 import math
 
@@ -9,32 +8,19 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_inspections import FINE, found, table_of
 
 from audiodata import planning
-from audiodata.catalog import CleanSettings, parse_catalog
-from audiodata.clips import clips_table
+from audiodata.catalog import parse_catalog
+from audiodata.cleaning import CleanSettings, judge_clip
 from audiodata.findings import Findings
 from audiodata.inspections import InspectionStore, verdicts_of_download
 from audiodata.ledger import ClipRow, Ledger
 from audiodata.records import ClipSpan, Inspection
-from audiodata.verdicts import Judge, judge, judge_clip
+from audiodata.verdicts import Judge, judge
 
 JUDGE = Judge(CleanSettings(), 1)
-FINE = {"duration_s": 10.0, "level_db": -20.0, "peak_db": -1.0, "clipped_share": 0.0, "dc_offset": 0.0, "bandwidth_hz": 7000.0, "finite": True}
 KEPT = ("verdict", "format", "samples", "sha256", "content")
-
-
-def digest(text):
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def found(clip_id, **changes):
-    fields = {"sha256": digest(clip_id), "content_sha256": digest(f"sound of {clip_id}"), "sample_rate": 16000, "channels": 1, "samples": 160000}
-    return Inspection(clip_id, **fields | {"measured": FINE} | changes)
-
-
-def table_of(ids, **columns):
-    return clips_table({"clip_id": ids, "path": [f"{clip_id}.flac" for clip_id in ids], "duration_s": [10.0] * len(ids)} | columns)
 
 
 def around(threshold):
@@ -81,7 +67,7 @@ def test_what_is_remembered_is_what_was_found(tmp_path):
     with InspectionStore(tmp_path / "l.sqlite") as store:
         store.remember(planning.spans_at(table, np.arange(len(table))), MIXED)
         store.remember([ClipSpan("bb", "x.wav")], [found("bb")])  # of another catalog
-        store.recall(recalled, planning.spans_at(table, recalled.candidates_by_id()), tmp_path)
+        store.recall(recalled, table, tmp_path)
     assert recalled.known.all()
     for name in ("samples", "sha256", "content"):
         np.testing.assert_array_equal(getattr(recalled, name), getattr(asked, name))
@@ -98,7 +84,7 @@ def test_fine_sounds_are_recalled_without_being_judged_one_by_one(tmp_path, monk
     monkeypatch.setattr("audiodata.verdicts.judge_clip", lambda one, *others: judged.append(one.clip_id) or judge_clip(one, *others))
     with InspectionStore(tmp_path / "l.sqlite") as store:
         store.remember(planning.spans_at(table, np.arange(len(table))), MIXED)
-        store.recall(Findings(table, JUDGE), planning.spans_at(table, np.argsort(table["clip_id"].to_numpy(dtype=object))), tmp_path)
+        store.recall(Findings(table, JUDGE), table, tmp_path)
     assert sorted(judged) == ["a", "c", "d", "e", "f"]
 
 
@@ -109,11 +95,11 @@ def test_another_span_or_file_is_inspected_again(tmp_path, change):
     findings = Findings(after, JUDGE)
     with InspectionStore(tmp_path / "l.sqlite") as store:
         store.remember(planning.spans_at(before, np.arange(2)), [found("a"), found("b")])
-        store.recall(findings, planning.spans_at(after, findings.candidates_by_id()), tmp_path)
+        store.recall(findings, after, tmp_path)
         assert findings.left().all()
         same = Findings(before, JUDGE)
         (tmp_path / "b.flac").write_bytes(b"new")
-        store.recall(same, planning.spans_at(before, same.candidates_by_id()), tmp_path)
+        store.recall(same, before, tmp_path)
     assert same.left().tolist() == [False, True]
 
 
@@ -193,7 +179,6 @@ def test_new_clips_change_their_shards_alone():
 def test_the_examples_of_a_shard_are_made_when_it_is_their_turn(monkeypatch):
     tasks, made = tasks_of(2000), []
     monkeypatch.setattr(planning, "ExampleSpan", lambda *fields: made.append(fields[0]))
-    monkeypatch.setattr(planning, "shard_fingerprint", lambda settings, examples: "")
     for task in itertools.islice(tasks, 3):
         assert len(task.examples) > 0
     assert len(made) < 60
@@ -210,7 +195,7 @@ def test_the_ledger_looks_up_and_never_walks_through_all(tmp_path):
         ledger.record([ClipRow("a", "failed", "network")])
         ledger.settle([("a", "failed", "private", "")])
         ledger.counts(), ledger.clip_ids("pending"), ledger.rows("failed", "network")
-        list(ledger.scan(["clip_id"], "a", "b")), ledger.retry(["network"])
+        ledger.between(["clip_id"], "a", "b"), ledger.retry(["network"])
         ledger._connection.set_trace_callback(None)
         looked = [query_plan(ledger, query) for query in map(str.strip, asked) if query.startswith(("SELECT", "UPDATE"))]
     assert len(looked) >= 7

@@ -5,7 +5,8 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodata.layout import clip_hashes, cut_segments, place, segment_spans, shard_count, shard_numbers
+from audiodata.layout import clip_hashes, cut_segments, place, shard_count, shard_numbers
+from audiodata.timing import segment_spans
 
 
 def clips_table(count, samples=(16000,), splits=("train",)):

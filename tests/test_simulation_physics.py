@@ -8,9 +8,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from made_scenes import RATE, SQUARE, UNEVEN, band_limited_noise, free_field, measured_lag
 
-from audiodata.datasets.simulated_array import RoomSettings
 from audiodata.errors import CatalogError, ClipError, EnvironmentFault
 from audiodata.geometry import pair_lags, pairs
+from audiodata.rooms import RoomSettings
 from audiodata.simulation import Scene, add_sensor_noise, convolve, delayed_impulses, loudest_start, render, responses_at
 from audiodata.simulation.rendering import convolve_span, gain_to_fit
 from audiodata.simulation.room import absorption_and_order, check_places, image_sources

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from audiodata.clips import is_safe_path
+from audiodata.clip_files import is_safe_path
 from audiodata.errors import EnvironmentFault, MetadataError
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from pydantic import field_validator
 
-from audiodata.clips import clips_table, is_safe_path
+from audiodata.clip_files import is_safe_path
+from audiodata.clips import clips_table
 from audiodata.datasets.azimuths import AzimuthConvention, parse_azimuth
 from audiodata.datasets.folder_table import (
     TableColumns,

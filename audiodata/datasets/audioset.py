@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, field_validator, model_validator
 
-from audiodata.clips import clips_table, is_safe_path
+from audiodata.clip_files import is_safe_path
+from audiodata.clips import clips_table
 from audiodata.datasets import audioset_files
 from audiodata.datasets.audioset_lists import (
     event_spans,

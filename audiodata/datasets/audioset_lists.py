@@ -12,8 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from audiodata.datasets.tables import TextTable, read_bytes, read_rows, read_table, shown
+from audiodata.datasets.tables import TextTable, read_rows, read_table, shown
 from audiodata.errors import MetadataError
+from audiodata.packed import read_bytes
 from audiodata.timing import seconds_to_milliseconds
 
 SEGMENT_MS = 10_000

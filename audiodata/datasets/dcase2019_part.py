@@ -27,7 +27,8 @@ import numpy as np
 import pandas as pd
 from pydantic import field_validator
 
-from audiodata.clips import clips_table, is_safe_path
+from audiodata.clip_files import is_safe_path
+from audiodata.clips import clips_table
 from audiodata.datasets.archives import unpack_missing
 from audiodata.datasets.azimuths import parse_azimuth
 from audiodata.datasets.labels import choose_labels

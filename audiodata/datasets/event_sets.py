@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import field_validator
 
-from audiodata.clips import is_safe_path
+from audiodata.clip_files import is_safe_path
 from audiodata.errors import CatalogError
 from audiodata.fingerprint import canonical_json
 from audiodata.settings import Settings

@@ -17,7 +17,8 @@ from typing import ClassVar, NamedTuple
 import pandas as pd
 from pydantic import field_validator, model_validator
 
-from audiodata.clips import clips_table, is_safe_path
+from audiodata.clip_files import is_safe_path
+from audiodata.clips import clips_table
 from audiodata.datasets.folder_table import TableColumns, read_table_clips
 from audiodata.datasets.labels import choose_labels
 from audiodata.errors import CatalogError, MetadataError

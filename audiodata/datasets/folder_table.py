@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import model_validator
 
-from audiodata.clips import is_safe_path
+from audiodata.clip_files import is_safe_path
 from audiodata.datasets.tables import Rows, read_rows, shown
 from audiodata.errors import MetadataError
 from audiodata.settings import Settings

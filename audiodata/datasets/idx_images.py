@@ -7,30 +7,25 @@ Proceedings of the IEEE 86 (1998).
 Licence: CC BY-SA 3.0, as stated by the database's authors.
 Access: put ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` and the two ``t10k-`` files (one pair is enough)
 below the data root, packed with gzip or not.
-
-An idx file is a magic number (two zero bytes, a type, the number of axes), the length of each axis as big-endian int32,
-and the values; type 8 is unsigned bytes.
 """
 
-import math
 import posixpath
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from pydantic import field_validator, model_validator
 
-from audiodata.clips import clips_table, is_safe_path
+from audiodata.clip_files import is_safe_path
+from audiodata.clips import clips_table
 from audiodata.datasets.labels import choose_labels
-from audiodata.datasets.tables import read_bytes
 from audiodata.errors import CatalogError, MetadataError
+from audiodata.idx_files import read_idx_images, read_idx_labels
 from audiodata.settings import Settings
 from audiodata.splits import SPELLINGS
 
-_UNSIGNED_BYTE = 8
 _IMAGES = re.compile(r"(?P<set>.+)-images[-.]idx3-ubyte(\.gz)?", re.IGNORECASE)
 
 
@@ -144,46 +139,3 @@ def _read_pair(folder: Path, pair: Pair) -> dict[str, list]:
         "labels": [str(label) for label in labels.tolist()],
         "index": list(range(count)),
     }
-
-
-def read_idx_images(path: Path) -> np.ndarray:
-    """Read a file of images.
-
-    Returns
-    -------
-    array of uint8, shape [image, row, column]
-
-    Raises
-    ------
-    MetadataError
-        Not an idx file of three axes of bytes, or shorter or longer than its header says.
-    """
-    return _read_idx(path, axes=3, what="images")
-
-
-def read_idx_labels(path: Path) -> np.ndarray:
-    """Read a file of labels.
-
-    Returns
-    -------
-    array of uint8, shape [image]
-
-    Raises
-    ------
-    MetadataError
-        Not an idx file of one axis of bytes, or shorter or longer than its header says.
-    """
-    return _read_idx(path, axes=1, what="labels")
-
-
-def _read_idx(path: Path, axes: int, what: str) -> np.ndarray:
-    data = read_bytes(path)
-    magic, expected = int.from_bytes(data[:4], "big"), _UNSIGNED_BYTE << 8 | axes
-    if len(data) < 4 + 4 * axes or magic != expected:
-        raise MetadataError(f"{path}: not an idx file of {what} (magic number {magic}, expected {expected})")
-    shape = tuple(int(length) for length in np.frombuffer(data, ">u4", axes, 4))
-    values = len(data) - 4 - 4 * axes
-    if values != math.prod(shape):
-        size = " x ".join(map(str, shape))
-        raise MetadataError(f"{path}: {values} bytes of {what}, its header says {size}; truncated? fetch it again")
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)

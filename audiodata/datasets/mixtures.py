@@ -23,7 +23,8 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
-from audiodata.clips import COLUMNS, clips_table, is_safe_path
+from audiodata.clip_files import is_safe_path
+from audiodata.clips import COLUMNS, clips_table
 from audiodata.datasets.event_sets import refuse_quality
 from audiodata.datasets.mixture_draw import available_mixtures, draw_levels_db, draw_mixtures
 from audiodata.datasets.speakers import SpeakerSettings, read_sexes, speaker_columns

@@ -22,8 +22,9 @@ from audiodata.clips import clips_table
 from audiodata.datasets.event_sets import BelowRoot, reader_text, refuse_quality
 from audiodata.datasets.folder import find_files
 from audiodata.datasets.labels import choose_labels
-from audiodata.datasets.tables import read_bytes, shown
+from audiodata.datasets.tables import shown
 from audiodata.errors import MetadataError
+from audiodata.packed import read_bytes
 
 DIGITS = tuple("0123456789")
 PARTS = ("train", "test")

@@ -15,8 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from audiodata.datasets.tables import read_bytes, shown
+from audiodata.datasets.tables import shown
 from audiodata.errors import CatalogError, MetadataError
+from audiodata.packed import read_bytes
 
 
 class Node(NamedTuple):

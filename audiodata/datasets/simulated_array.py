@@ -22,44 +22,18 @@ from typing import Any, NamedTuple
 import pandas as pd
 from pydantic import Field, field_validator, model_validator
 
-from audiodata.clips import COLUMNS, clips_table, is_safe_path
+from audiodata.clip_files import is_safe_path
+from audiodata.clips import COLUMNS, clips_table
 from audiodata.errors import MetadataError
 from audiodata.fingerprint import hash_bytes, unit_hash
+from audiodata.rooms import RoomSettings
 from audiodata.settings import Settings
-
-Position = tuple[float, float, float]
 
 _SLUG = re.compile(r"[^A-Za-z0-9]+")
 _SLUG_LENGTH = 40
 _ID_LENGTH = 16  # hexadecimal digits: two of a million sounds share a file's name with a probability under 1e-7
 _LONGEST_NAME = 200  # bytes; file systems take 255
 _AZIMUTH_DIGITS = 3  # after the point; an azimuth is a folder's name
-
-
-class RoomSettings(Settings):
-    """A rectangular room, from one of its lower corners: x along its length, which is the array's front, y to the left, z up.
-
-    Attributes
-    ----------
-    size_m : tuple of float
-        Length, width, height.
-    array_m : tuple of float
-        Where in the room the array's origin is. In the very middle many reflections arrive together: choose another place.
-    rt60_s : float
-        Reverberation time: in which sound decays by 60 dB.
-    """
-
-    size_m: Position
-    array_m: Position
-    rt60_s: float = Field(gt=0, le=10)
-
-    @model_validator(mode="after")
-    def _array_inside(self) -> "RoomSettings":
-        if min(self.size_m) <= 0:
-            raise ValueError("`size_m` must be over 0 m in each direction")
-        if not all(0 < at < size for at, size in zip(self.array_m, self.size_m, strict=True)):
-            raise ValueError(f"`array_m` = {list(self.array_m)} lies outside the room of {list(self.size_m)} m")
-        return self
 
 
 class ResponseSettings(Settings):

@@ -13,8 +13,9 @@ from audiodata.datasets.connections import connected_rows, named_groups
 from audiodata.datasets.event_sets import below_root
 from audiodata.datasets.folder_table import first_named
 from audiodata.datasets.labels import choose_labels
-from audiodata.datasets.tables import Rows, read_bytes, read_rows, shown
+from audiodata.datasets.tables import Rows, read_rows, shown
 from audiodata.errors import MetadataError
+from audiodata.packed import read_bytes
 from audiodata.settings import Settings
 
 SAME, DIFFERENT = "same sex", "different sex"

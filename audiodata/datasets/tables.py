@@ -5,7 +5,6 @@ Two readers. `read_table` is for long lists of ids and numbers (millions of rows
 """
 
 import csv
-import gzip
 import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,28 +16,11 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from audiodata.errors import MetadataError
+from audiodata.packed import read_bytes
 
 Spellings = Mapping[str, Sequence[str]]
 
-_GZIP_MAGIC = b"\x1f\x8b"
 _SEPARATORS = ",;\t|"
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a file whole, unpacked if it is gzip.
-
-    Raises
-    ------
-    MetadataError
-        The file is missing, not readable, or a damaged gzip.
-    """
-    try:
-        data = Path(path).read_bytes()
-        return gzip.decompress(data) if data.startswith(_GZIP_MAGIC) else data
-    except (EOFError, gzip.BadGzipFile, gzip.zlib.error) as error:
-        raise MetadataError(f"{path}: a damaged or truncated gzip file ({error}); fetch it again") from None
-    except OSError as error:
-        raise MetadataError(f"{path}: can't be read ({error.strerror}); check the path and its permissions") from None
 
 
 def shown(value: object) -> str:

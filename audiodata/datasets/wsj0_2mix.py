@@ -22,8 +22,9 @@ from pydantic import field_validator
 
 from audiodata.datasets.event_sets import below_root, refuse_quality
 from audiodata.datasets.mixture_files import MixtureFiles, TreeSettings, files_table, mixture_names, seconds_of
-from audiodata.datasets.tables import read_bytes, shown
+from audiodata.datasets.tables import shown
 from audiodata.errors import MetadataError
+from audiodata.packed import read_bytes
 
 PARTS = {"tr": "train", "cv": "val", "tt": "test"}
 SPEAKER_LETTERS = 3  # of an utterance's name

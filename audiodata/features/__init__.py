@@ -5,7 +5,7 @@ catalogs, builds and the conformance tests find it there.
 """
 
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from audiodata.features.image import IMAGE
 from audiodata.features.mtpc import MTPC
 from audiodata.features.spatial import GCC_PHAT
 from audiodata.features.spectral import LOG_MEL, MFCC
-from audiodata.features.stft import analyse
+from audiodata.features.stft import analyse, package_version
 from audiodata.features.waveform import WAVEFORM
 from audiodata.settings import Settings
 
@@ -81,7 +81,7 @@ def numeric_versions(fft: str = "scipy", features: Iterable[str] = ()) -> dict[s
     """
     packages = {package for name in features for package in find_feature(name).packages}
     try:
-        return stft.numeric_versions(fft) | {package: version(package) for package in sorted(packages)}
+        return stft.numeric_versions(fft) | {package: package_version(package) for package in sorted(packages)}
     except PackageNotFoundError as error:
         raise EnvironmentFault(f"a feature is computed by {error.name}, which isn't installed; pip install 'audiodata[all]'") from None
 

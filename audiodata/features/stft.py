@@ -8,7 +8,7 @@ float64.
 import importlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from importlib.metadata import version
 from typing import NamedTuple, Protocol
 
@@ -120,7 +120,19 @@ def numeric_versions(fft: str = "scipy") -> dict[str, str]:
     """
     backend = fft_backend(fft)
     backend.load()
-    return {"fft": fft} | {name: version(name) for name in ("numba", "numpy", *backend.packages)}
+    return {"fft": fft} | {name: package_version(name) for name in ("numba", "numpy", *backend.packages)}
+
+
+@cache
+def package_version(name: str) -> str:
+    """Version of a distribution, looked up once: a process asks for each shard, and reading a package's metadata takes milliseconds.
+
+    Raises
+    ------
+    PackageNotFoundError
+        It isn't installed.
+    """
+    return version(name)
 
 
 class Block:

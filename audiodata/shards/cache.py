@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from audiodata.errors import CacheError
 from audiodata.shards.format import Layout
@@ -25,6 +27,7 @@ from audiodata.shards.manifest import (
 from audiodata.shards.reader import Handle, ShardIndex
 
 MAX_OPEN = 64
+FEW = 32  # examples
 SEARCHED_FOR_NEAREST = 20_000
 
 
@@ -87,6 +90,7 @@ class Cache:
         self._paths |= {name: f"/targets/{name}" for name in self.targets}
         self._shards = {shard["file"]: shard["examples"] for shard in self.manifest["shards"]}
         self._indexes: dict[str, ShardIndex] = {}
+        self._looked_up = 0
         self.close()
 
     def __repr__(self) -> str:
@@ -126,7 +130,7 @@ class Cache:
         CacheError
             No such example, or its shard is missing or damaged.
         """
-        position = self._positions.get(example_id)
+        position = self._position(str(example_id))
         if position is None:
             raise CacheError(f"{self.path}: no example {example_id!r}{self._nearest_id(str(example_id))}")
         return self.read_row(*self.place(position))
@@ -203,6 +207,14 @@ class Cache:
         self._lock = threading.Lock()
         self._handles: OrderedDict[str, Handle] = OrderedDict()
         self._pid = os.getpid()
+
+    def _position(self, example_id: str) -> int | None:
+        """Look an example up: the first few by looking through all, as a table of two million by their ids takes seconds to make."""
+        self._looked_up += 1
+        if self._looked_up > FEW:
+            return self._positions.get(example_id)
+        position = pc.index(pa.array(self.examples["example_id"], pa.large_string()), example_id).as_py()
+        return None if position < 0 else position
 
     @cached_property
     def _positions(self) -> dict[str, int]:

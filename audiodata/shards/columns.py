@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 
 from audiodata.shards.bitshuffle import COMPRESSION
+from audiodata.shards.chunks import write_rows
 from audiodata.shards.format import INLINE_BYTES, OFFSETS_LAYOUT, ContentHash, Layout, fixed_text
 from audiodata.shards.ragged import OFFSETS, chunk_shape, offsets_path
 
@@ -83,8 +84,7 @@ class _FeatureColumn(Column):
         return np.ascontiguousarray(row, dtype=self._dtype).reshape(row.shape)
 
     def append(self, row: np.ndarray) -> None:
-        self._dataset.resize(self._rows + 1, axis=0)
-        self._dataset[self._rows] = row
+        write_rows(self._dataset, self._rows, row[np.newaxis])
         self._hash.update(row)
         self._rows += 1
 
@@ -159,5 +159,4 @@ class _RaggedColumn(_FeatureColumn):
         return {self._path: self._hash.hexdigest(), path: digest.hexdigest()}
 
     def _write(self, start: int, count: int) -> None:
-        self._dataset.resize(start + count, axis=0)
-        self._dataset[start:] = self._pending[:count]
+        write_rows(self._dataset, start, self._pending[:count])

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audiodata.errors import CacheError
@@ -203,7 +204,7 @@ def _write_table(path: Path, frame: pd.DataFrame, columns: Mapping[str, pa.DataT
     if missing:
         raise ValueError(f"{path}: the table lacks {', '.join(missing)}")
     names = [*columns, *sorted(name for name in frame.columns if name not in columns)]
-    frame = frame.sort_values(order, kind="stable")
+    frame = _sorted(frame, order)
     table = pa.table({name: _to_arrow(frame[name], columns.get(name)) for name in names})
     with replacing(path) as temporary:
         pq.write_table(
@@ -217,6 +218,13 @@ def _write_table(path: Path, frame: pd.DataFrame, columns: Mapping[str, pa.DataT
             write_page_checksum=True,
         )
     return {"rows": table.num_rows, "bytes": path.stat().st_size, "sha256": hash_file(path)}
+
+
+def _sorted(frame: pd.DataFrame, order: list[str]) -> pd.DataFrame:
+    """Sort rows, texts by their bytes; a table that is in order is not copied."""
+    keys = pa.table({name: pa.array(frame[name], from_pandas=True) for name in order})
+    rows = pc.sort_indices(keys, [(name, "ascending") for name in order]).to_numpy()
+    return frame if (rows[1:] > rows[:-1]).all() else frame.take(rows)
 
 
 def _to_arrow(column: pd.Series, kind: pa.DataType | None) -> pa.Array:
@@ -239,14 +247,15 @@ def read_examples(path: Path) -> pd.DataFrame:
     return _read_table(Path(path), EXAMPLE_COLUMNS)
 
 
-def read_ledger(path: Path) -> pd.DataFrame:
-    """Read ``ledger.parquet``, one row an input clip; raises as `read_examples` does."""
-    return _read_table(Path(path), LEDGER_COLUMNS)
+def read_ledger(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read ``ledger.parquet`` or some columns of it, one row an input clip; raises as `read_examples` does."""
+    wanted = LEDGER_COLUMNS if columns is None else {name: LEDGER_COLUMNS[name] for name in columns}
+    return _read_table(Path(path), wanted, columns)
 
 
-def _read_table(path: Path, columns: Mapping[str, pa.DataType]) -> pd.DataFrame:
+def _read_table(path: Path, columns: Mapping[str, pa.DataType], wanted: Sequence[str] | None = None) -> pd.DataFrame:
     try:
-        table = pq.ParquetFile(path, page_checksum_verification=True).read()
+        table = pq.ParquetFile(path, page_checksum_verification=True).read(wanted)
     except (OSError, pa.ArrowException) as error:
         raise CacheError(f"{path}: can't be read ({one_line(error)}); run the build again, finished shards are kept") from error
     missing = [name for name in columns if name not in table.column_names]

@@ -6,9 +6,9 @@ from types import ModuleType
 
 import numpy as np
 
-from audiodata.datasets.simulated_array import RoomSettings
 from audiodata.errors import CatalogError, EnvironmentFault
 from audiodata.geometry import direction
+from audiodata.rooms import RoomSettings
 from audiodata.simulation.delays import Responses
 
 CLEARANCE_M = 0.05

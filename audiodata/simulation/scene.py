@@ -2,21 +2,24 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from audiodata.datasets.simulated_array import Position, RoomSettings, SimulatedArraySettings
 from audiodata.errors import CatalogError, MetadataError
 from audiodata.fingerprint import hash_file
 from audiodata.geometry import SPEED_OF_SOUND_M_S
+from audiodata.rooms import Position, RoomSettings
 from audiodata.settings import Settings, validated
 from audiodata.simulation.delays import Responses
 from audiodata.simulation.free_field import free_field_responses
 from audiodata.simulation.rendering import add_sensor_noise, convolve, mono
 from audiodata.simulation.room import absorption_and_order, check_places, room_responses
 from audiodata.simulation.sofa import measured_responses, nearest, recalled_sofa
+
+if TYPE_CHECKING:  # its tables would be imported by every worker
+    from audiodata.datasets.simulated_array import SimulatedArraySettings
 
 CLEARANCE_M = 0.05
 """Least distance of a source from the ball round the origin that holds all microphones."""
@@ -78,7 +81,7 @@ class Heard(NamedTuple):
 
 
 def scene_of(
-    settings: SimulatedArraySettings,
+    settings: "SimulatedArraySettings",
     root: Path,
     positions_m: tuple[Position, ...] | None,
     speed_of_sound_m_s: float = SPEED_OF_SOUND_M_S,
@@ -114,7 +117,7 @@ def scene_of(
     return scene
 
 
-def _measured(settings: SimulatedArraySettings, root: Path) -> MeasuredScene | None:
+def _measured(settings: "SimulatedArraySettings", root: Path) -> MeasuredScene | None:
     if settings.responses is None:
         return None
     file = root / settings.responses.path

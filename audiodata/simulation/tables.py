@@ -3,14 +3,15 @@
 import json
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from audiodata.fingerprint import hash_json
 from audiodata.shards.atomic import replacing
 from audiodata.simulation.files import RENDERING_VERSION, FileSettings, SimulatedFile
 from audiodata.simulation.scene import Scene
+
+if TYPE_CHECKING:  # workers import this package too, and have no use for tables
+    import pandas as pd
 
 SCENE_FILE = "scene.json"
 TABLE_FILE = "files.csv"
@@ -44,7 +45,7 @@ def describe(scene: Scene, settings: FileSettings) -> dict[str, Any]:
     }
 
 
-def table_of_files(table: pd.DataFrame, rows: dict[str, SimulatedFile]) -> pd.DataFrame:
+def table_of_files(table: "pd.DataFrame", rows: dict[str, SimulatedFile]) -> "pd.DataFrame":
     """Make the table of the files.
 
     Parameters
@@ -82,7 +83,7 @@ def make_ready(folder: Path, described: dict[str, Any]) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def write(folder: Path, described: dict[str, Any], files: pd.DataFrame) -> None:
+def write(folder: Path, described: dict[str, Any], files: "pd.DataFrame") -> None:
     """Write scene and table, each whole or not at all.
 
     Parameters

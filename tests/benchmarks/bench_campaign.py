@@ -12,6 +12,7 @@ leaves out what the disk takes to sync the ledger after each video.
 import argparse
 import concurrent.futures
 import json
+import pickle
 import resource
 import subprocess
 import sys
@@ -67,11 +68,13 @@ class Platform:
     def get_executor(self, pure: bool) -> "Platform":
         return self
 
-    def submit(self, function, task) -> concurrent.futures.Future:
+    def submit(self, function, call) -> concurrent.futures.Future:
+        from audiodata.worker import Answer
+
         is_timed = self.asked % TIMED_EVERY == 0
         started = time.process_time() if is_timed else 0.0
         future = concurrent.futures.Future()
-        future.set_result(self._answer(task))
+        future.set_result(Answer(self._answer(pickle.loads(call.task)), "platform", 0.0, ()))
         if is_timed:
             self.cpu_s += (time.process_time() - started) * TIMED_EVERY
         return future

@@ -1,11 +1,11 @@
-"""Plan two million clips: read an AudioSet list of that length, choose, split, recall what is known of the files, and plan the shards.
+"""Resume a build of two million clips: read an AudioSet list of that length, choose, split, see what is left to inspect and to make.
 
-    python tests/benchmarks/bench_planning.py [--rows 2000000] [--ontology ontology.json]
+    python tests/benchmarks/bench_planning.py [--rows 2041789] [--new 1000] [--folder DIR]
 
-The list, and the memory of a build that has inspected every clip, are made by another process before the clock starts (minutes): random
-video ids, starts and label sets, in the form in which AudioSet publishes its lists. Without an
-ontology file a made one of the same size is used (632 classes, 7 roots).
-Each step prints its wall and processor seconds and the peak memory of the process so far.
+The list (random video ids, starts and label sets, in AudioSet's form, over a made ontology of AudioSet's size), an empty file for each
+clip, and the memory of a build that has inspected every clip and made every shard are made by another process before the clock starts
+(minutes). Then the same build is resumed with nothing left, and once more after new clips have come, up to the point where workers
+would begin; nothing is decoded. Each step prints its wall and processor seconds and the peak memory of the process so far.
 """
 
 import argparse
@@ -19,16 +19,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-REAL_ONTOLOGY = ROOT.parent / "shared" / "data" / "audioset" / "ontology.json"
 LETTERS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", dtype="S1")
 LIST = "unbalanced_train_segments.csv"
 SAMPLES = 160_000  # of a clip of 10 s at 16 kHz
-CLASSES = ("Music", "Animal", "Sounds of things")
+NODES, CLASSES = 632, tuple(f"class {number}" for number in range(7))
 CATALOG = {
     "dataset": {"name": "audioset", "segments": [LIST]},
     "select": {"classes": list(CLASSES)},
@@ -36,45 +34,40 @@ CATALOG = {
     "segment": {"length_s": 10.0},
     "features": {"log_mel": {"window_length": 1024, "hop_length": 512, "n_mels": 64}},
 }
+AT_ONCE = 50_000
 
 
-def make_ontology(path: Path, rng: np.random.Generator) -> None:
-    """Write 7 roots with chains and second parents below them."""
-    nodes = [{"id": f"/m/{number:04d}", "name": f"class {number}", "child_ids": []} for number in range(632)]
-    nodes[0]["name"], nodes[1]["name"], nodes[2]["name"] = "Music", "Animal", "Sounds of things"
-    for number in range(7, 632):
-        for parent in {int(rng.integers(0, number)) for _ in range(1 + (number % 17 == 0))}:
-            nodes[parent]["child_ids"].append(nodes[number]["id"])
+def make_ontology(path: Path, rng: np.random.Generator) -> list[np.ndarray]:
+    """Write a tree below each class; return the mids below each."""
+    nodes = [{"id": f"/m/{number:04d}", "name": f"class {number}", "child_ids": []} for number in range(NODES)]
+    root_of = list(range(len(CLASSES)))
+    for number in range(len(CLASSES), NODES):
+        parent = int(rng.integers(0, number))
+        nodes[parent]["child_ids"].append(nodes[number]["id"])
+        root_of.append(root_of[parent])
     path.write_text(json.dumps(nodes))
+    return [np.array([node["id"] for node, root in zip(nodes, root_of, strict=True) if root == number]) for number in range(len(CLASSES))]
 
 
-def make_list(folder: Path, rows: int, ontology: Path | None) -> None:
-    """Write the list; label sets have 1 to 6 labels, a few labels being far more frequent than the rest."""
+def make_list(folder: Path, rows: int) -> None:
+    """Write the list; each clip is of one class and has 1 to 6 labels, a few labels being far more frequent than the rest."""
     rng = np.random.default_rng(0)
-    target = folder / "ontology.json"
-    if ontology is not None and ontology.is_file():
-        target.write_bytes(ontology.read_bytes())
-    else:
-        make_ontology(target, rng)
-    mids = np.array([node["id"] for node in json.loads(target.read_text())])
-    weights = 1.0 / np.arange(5, len(mids) + 5)
-    rng.shuffle(mids)
-    with (folder / LIST).open("w") as file:
-        file.write("# Segments csv\n# made\n# YTID, start_seconds, end_seconds, positive_labels\n")
-        for start in range(0, rows, 100_000):
-            count = min(100_000, rows - start)
-            file.writelines(_lines(rng, count, mids, weights / weights.sum()))
+    below = make_ontology(folder / "ontology.json", rng)
+    (folder / LIST).write_text("# Segments csv\n# made\n# YTID, start_seconds, end_seconds, positive_labels\n")
+    for at in range(0, rows, AT_ONCE):
+        add_lines(folder, rng, min(AT_ONCE, rows - at), below)
 
 
-def _lines(rng: np.random.Generator, count: int, mids: np.ndarray, weights: np.ndarray) -> list[str]:
+def add_lines(folder: Path, rng: np.random.Generator, count: int, below: list[np.ndarray]) -> None:
     videos = LETTERS[rng.integers(0, 64, (count, 11))].view("S11").ravel().astype(str)
     starts = rng.integers(0, 60, count) * 10
     sizes = rng.choice(6, count, p=[0.35, 0.3, 0.15, 0.1, 0.06, 0.04]) + 1
-    drawn = np.split(rng.choice(mids, sizes.sum(), p=weights), np.cumsum(sizes)[:-1])
-    return [
-        f'{video}, {start}.000, {start + 10}.000, "{",".join(dict.fromkeys(labels))}"\n'
-        for video, start, labels in zip(videos, starts, drawn, strict=True)
-    ]
+    with (folder / LIST).open("a") as file:
+        for some, mids in zip(np.array_split(np.arange(count), len(below)), below, strict=True):
+            weights = 1.0 / np.arange(5, len(mids) + 5)
+            drawn = np.split(rng.choice(mids, sizes[some].sum(), p=weights / weights.sum()), np.cumsum(sizes[some])[:-1])
+            rows = zip(videos[some], starts[some], drawn, strict=True)
+            file.writelines(f'{video}, {start}.000, {start + 10}.000, "{",".join(dict.fromkeys(labels))}"\n' for video, start, labels in rows)
 
 
 class Clock:
@@ -82,7 +75,7 @@ class Clock:
 
     def __init__(self):
         self.first = self.wall = time.perf_counter()
-        self.cpu = time.process_time()
+        self.first_cpu = self.cpu = time.process_time()
         print(f"{'step':28}{'wall':>9}{'cpu':>9}{'peak memory':>14}")
 
     def step(self, name: str) -> None:
@@ -90,8 +83,8 @@ class Clock:
         print(f"{name:28}{wall - self.wall:7.2f} s{cpu - self.cpu:7.2f} s{peak_gb():11.2f} GB", flush=True)
         self.wall, self.cpu = wall, cpu
 
-    def total(self) -> None:
-        print(f"{'all':28}{self.wall - self.first:7.2f} s{self.cpu:7.2f} s{peak_gb():11.2f} GB")
+    def total(self, name: str) -> None:
+        print(f"{name:28}{self.wall - self.first:7.2f} s{self.cpu - self.first_cpu:7.2f} s{peak_gb():11.2f} GB", flush=True)
 
 
 def peak_gb() -> float:
@@ -99,86 +92,150 @@ def peak_gb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
-def made_inspections(clips) -> list:
+def made_inspections(root: Path, clips) -> list:
     """What inspection would find: sound of 10 s that is fit for use, no two alike."""
+    from audiodata.clip_files import clip_stamp
     from audiodata.records import Inspection
 
     measured = {"duration_s": 10.0, "level_db": -20.0, "peak_db": -1.0, "clipped_share": 0.0, "dc_offset": 0.0, "bandwidth_hz": 7e3, "finite": True}
     hashes = [hashlib.sha256(clip.clip_id.encode()).hexdigest() for clip in clips]
     return [
-        Inspection(clip.clip_id, sha256=sha256, content_sha256=sha256, sample_rate=16_000, channels=1, samples=SAMPLES, measured=measured)
+        Inspection(clip.clip_id, "", "", clip_stamp(root, clip), sha256, sha256, sample_rate=16_000, channels=1, samples=SAMPLES, measured=measured)
         for clip, sha256 in zip(clips, hashes, strict=True)
     ]
 
 
-def remember(folder: Path) -> None:
-    """Fill the memory of a build, as if every clip had been inspected (and no file was there, now as then)."""
+def make(folder: Path, rows: int) -> None:
+    """Make the list, the files, and the memory of a build that has inspected every clip and made every shard."""
     from audiodata.inspections import InspectionStore
     from audiodata.planning import spans_at
 
+    make_list(folder, rows)
+    for number in range(256):
+        (folder / "clips" / f"{number:02x}").mkdir(parents=True)
     table = read(folder)
     order = np.argsort(table["clip_id"].to_numpy(dtype=object))
-    candidates = order[(table["reason"] == "").to_numpy(dtype=bool)[order]]
     with InspectionStore.beside(folder / "cache") as store:
-        for at in range(0, len(candidates), 50_000):
-            clips = list(spans_at(table, candidates[at : at + 50_000]))
-            store.remember(clips, made_inspections(clips))
+        for at in range(0, len(order), AT_ONCE):
+            clips = list(spans_at(table, order[at : at + AT_ONCE]))
+            for clip in clips:
+                (folder / clip.path).touch()
+            store.remember(clips, made_inspections(folder, clips))
+    make_shards(folder)
 
 
-def read(folder: Path) -> pd.DataFrame:
+def make_shards(folder: Path) -> None:
+    """Put an empty file in the place of each shard, and note it as made."""
+    from audiodata.shards import ShardRecord
+
+    (folder / "cache").mkdir()
+    with Resumed(folder) as build:
+        for shard in build.shards():
+            (folder / "cache" / shard.file).touch()
+            build.memory.remember(ShardRecord(shard.file, shard.split, len(shard.rows), 0, "0" * 64, "0" * 64, {}, shard.fingerprint))
+
+
+def read(folder: Path):
     from audiodata.datasets import read_clips
 
-    return read_clips({"name": "audioset", "segments": [LIST]}, folder, classes=CLASSES)
+    return read_clips(CATALOG["dataset"], folder, classes=CLASSES)
 
 
-def measure(folder: Path) -> None:
+class Resumed:
+    """Every step of a build up to its first shard, as `pipelines.build` takes them; a context manager."""
+
+    def __init__(self, folder: Path, on_step=lambda name: None):
+        from audiodata.catalog import parse_catalog
+        from audiodata.inspections import InspectionStore
+        from audiodata.splits import assign_splits, check_leakage
+        from pipelines.build import recall
+
+        self.folder, self.on_step = folder, on_step
+        self.catalog = parse_catalog(CATALOG, "planning", "planning.toml")
+        on_step("import")
+        self.table = read(folder)
+        on_step("parse and choose")
+        self.table["split"] = assign_splits(self.table, fractions={"train": 0.8, "val": 0.1, "test": 0.1})
+        check_leakage(self.table)
+        on_step("split")
+        self.store = InspectionStore.beside(folder / "cache")
+        self.findings = recall(self.catalog, self.table, folder, self.store)
+        on_step("what is left to inspect")
+        self.memory = self.store.shards_of(folder / "cache")
+
+    def __enter__(self) -> "Resumed":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.store.__exit__()
+
+    def shards(self):
+        """Decide on every clip, and yield the shards of the plan."""
+        from audiodata.planning import plan_cache
+        from audiodata.shard_inputs import planned_shards
+        from audiodata.verdicts import judge
+
+        verdicts = judge(self.table, self.findings, self.catalog.clean)
+        self.store.settle(verdicts)
+        self.on_step("judge, write verdicts down")
+        self.planned = plan_cache(self.catalog, self.table, self.findings, verdicts)
+        self.on_step("plan")
+        return planned_shards(self.planned.examples, self.planned.settings)
+
+
+def resume(folder: Path) -> None:
+    """Find out what is left."""
     clock = Clock()
-    from audiodata.catalog import parse_catalog
-    from audiodata.inspections import InspectionStore
-    from audiodata.planning import plan_cache, shard_tasks
-    from audiodata.splits import assign_splits, check_leakage
-    from audiodata.verdicts import judge
-    from pipelines.build import recall
+    with Resumed(folder, clock.step) as build:
+        left = [shard for shard in build.shards() if build.memory.recall(shard.file, shard.fingerprint) is None]
+        clock.step("what is left to make")
+        clock.total("all")
+        size = build.table.memory_usage(deep=True).sum() / 1e9
+        print(f"{len(build.table)} clips ({size:.2f} GB), {len(build.planned.examples)} examples; left: {len(left)} shards")
 
-    catalog = parse_catalog(CATALOG, "planning", "planning.toml")
-    clock.step("import")
-    table = read(folder)
-    clock.step("parse and choose")
-    table["split"] = assign_splits(table, fractions={"train": 0.8, "val": 0.1, "test": 0.1})
-    clock.step("split")
-    check_leakage(table)
-    clock.step("check for leakage")
-    with InspectionStore.beside(folder / "cache") as store:
-        findings = recall(catalog, table, folder, store)
-        clock.step("what is left to inspect")
-        verdicts = judge(table, findings, catalog.clean)
-        clock.step("judge")
-        store.settle(verdicts)
-        clock.step("write verdicts down")
-    planned = plan_cache(catalog, table, findings, verdicts)
-    clock.step("plan")
-    shards = sum(1 for _ in shard_tasks(planned, str(folder), str(folder / "cache")))
-    clock.step("shard tasks, fingerprints")
-    clock.total()
-    counts = table["reason"].value_counts().to_dict()
-    print(f"{len(table)} clips ({table.memory_usage(deep=True).sum() / 1e9:.2f} GB), {findings.left().sum()} left to inspect, left out: {counts}")
-    print(f"{len(planned.examples)} examples in {shards} shards")
+
+def come(folder: Path, new: int) -> None:
+    """Let new clips come, inspect them as if they had been decoded, and see which shards that concerns."""
+    from audiodata.planning import draft_plan, spans_at
+
+    rng = np.random.default_rng(1)
+    nodes = json.loads((folder / "ontology.json").read_text())
+    add_lines(folder, rng, new, [np.array([node["id"] for node in nodes[: len(CLASSES)]])[number : number + 1] for number in range(len(CLASSES))])
+    clock = Clock()
+    with Resumed(folder, clock.step) as build:
+        fresh = build.findings.left()
+        drafted = draft_plan(build.catalog, build.table, fresh)
+        clock.step("draft")
+        clips = list(spans_at(build.table, np.flatnonzero(fresh)))
+        build.findings.put(made_inspections(folder, clips))
+        left = [shard for shard in build.shards() if build.memory.recall(shard.file, shard.fingerprint) is None]
+        clock.step("what is left to make")
+        clock.total("all")
+    names = {clip.clip_id for clip in clips}
+    own = sum(1 for shard in left if not names.isdisjoint(shard.rows["clip_id"]))
+    print(f"{len(clips)} new clips, {len(drafted.clips)} of them in shards of their own; shards to make: {len(left)}, {own} with new clips")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=2_000_000)
-    parser.add_argument("--ontology", type=Path, default=REAL_ONTOLOGY)
+    parser.add_argument("--rows", type=int, default=2_041_789)
+    parser.add_argument("--new", type=int, default=1000, help="clips that come later")
+    parser.add_argument("--folder", type=Path, help="where the folder for the files is made; default: the system's")
     parser.add_argument("--make", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--resume", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--come", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.make is not None:
-        make_list(arguments.make, arguments.rows, arguments.ontology)
-        remember(arguments.make)
+        make(arguments.make, arguments.rows)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--rows", str(arguments.rows), "--make", folder]
-        subprocess.run([*command, "--ontology", str(arguments.ontology)], check=True)
-        measure(Path(folder))
+    if arguments.resume is not None:
+        resume(arguments.resume)
+    elif arguments.come is not None:
+        come(arguments.come, arguments.new)
+    else:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            for step in ("--make", "--resume", "--come"):
+                subprocess.run([sys.executable, __file__, "--rows", str(arguments.rows), "--new", str(arguments.new), step, folder], check=True)
 
 
 if __name__ == "__main__":

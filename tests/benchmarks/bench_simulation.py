@@ -21,10 +21,10 @@ import numpy as np
 import pyroomacoustics
 import soundfile as sf
 
-from audiodata.datasets.simulated_array import RoomSettings
 from audiodata.fingerprint import hash_json
 from audiodata.geometry import direction
 from audiodata.records import ClipSpan
+from audiodata.rooms import RoomSettings
 from audiodata.simulation import FileSettings, PlacedSound, Scene, SoundTask, describe, render, responses_at
 from audiodata.simulation.files import simulate_sound
 
