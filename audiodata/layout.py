@@ -69,7 +69,7 @@ def cut_segments(clips: pd.DataFrame, *, length: int, hop: int, min_fill: float,
         fills) and ``start_s, duration_s`` of the example in the recording.
     """
     counts = segment_count(clips["samples"].to_numpy(), length, hop, min_fill)
-    examples = clips.take(np.repeat(np.arange(len(clips)), counts)).reset_index(drop=True)
+    examples = (clips if (counts == 1).all() else clips.take(np.repeat(np.arange(len(clips)), counts))).reset_index(drop=True)
     number = np.arange(len(examples)) - np.repeat(np.cumsum(counts) - counts, counts)
     examples["example_id"] = examples["clip_id"] + "#" + pd.Series(number).astype(str)
     examples["start_sample"] = number * hop

@@ -63,6 +63,8 @@ class Identity:
         self._limiter.take()
         self.under_way += 1
         task, tries = self.queue.pop(self._time.clock())
+        if task.options.proxy == self._proxy:
+            return task, tries
         return task._replace(options=task.options.model_copy(update={"proxy": self._proxy})), tries
 
     def try_again(self, task: VideoTask, tries: int, reasons: list[str]) -> None:

@@ -137,10 +137,16 @@ class Stage(ABC):
         if known is None or "Traceback" in text:
             self.unexpected.append(f"{self.name} ended with {driver.returncode}: {last} ({driver.log})")
 
+    def is_there(self, kind):
+        """Whether there is one of a kind that could be killed."""
+        if kind == "driver":
+            return self.driver is not None and self.driver.poll() is None
+        return self.victim(kind, 0.0) is not None
+
     def kill(self, kind, draw):
         """Kill and return whether there was something to kill."""
         if kind == "driver":
-            if self.driver is None or self.driver.poll() is not None:
+            if not self.is_there(kind):
                 return False
             end(self.driver)
             self.driver = None

@@ -12,12 +12,14 @@ leaves out what the disk takes to sync the ledger after each video.
 import argparse
 import concurrent.futures
 import json
+import os
 import pickle
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections import deque
 from pathlib import Path
 
@@ -104,19 +106,19 @@ class Platform:
         draw = self._rng.random()
         if draw < NETWORK_SHARE:
             return "network"
-        fate = np.random.default_rng(list(video.encode())).random()  # the same whenever it is asked for
+        fate = zlib.crc32(video.encode()) / 2**32  # the same whenever it is asked for
         lost = 0.10 + 0.11 * (video.encode()[0] % 8) / 7
         return self._reasons[int(np.searchsorted(self._shares, fate / lost))] if fate < lost * self._shares[-1] else ""
 
     def _fetched(self, clip):
         from audiodata.ledger import ClipRow
 
-        path = self._root / clip.path
+        path = f"{self._root}/{clip.path}"
         try:
-            path.touch()
+            os.close(os.open(path, os.O_CREAT))
         except FileNotFoundError:
-            path.parent.mkdir(parents=True)
-            path.touch()
+            Path(path).parent.mkdir(parents=True)
+            os.close(os.open(path, os.O_CREAT))
         digest = f"{abs(hash(clip.clip_id)):064x}"
         measured = {"duration_s": 10.0, "level_db": -20.123, "peak_db": -1.5, "clipped_share": 0.0, "dc_offset": 0.0001, "bandwidth_hz": 7000.0}
         return ClipRow(clip.clip_id, "ok", "", "", clip.path, digest, digest, measured | {"finite": True, "yt_dlp": "2026.10.26"})

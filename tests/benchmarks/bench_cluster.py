@@ -103,7 +103,7 @@ def run(way: Way, folder: Path, out: Path) -> dict[str, float]:
 def _start(way: Way, files: Path, out: Path) -> subprocess.Popen:
     command = [sys.executable, str(HERE / "cluster_ways.py"), way.way, str(way.workers), str(files), str(out)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=os.environ | ONE_THREAD | {"LHOTSE_PREPARING_RELEASE": "1", "HF_HUB_OFFLINE": "1"}, **pipes)
+    return subprocess.Popen(command, env=os.environ | ONE_THREAD | {"HF_HUB_OFFLINE": "1"}, cwd=HERE.parents[1], **pipes)
 
 
 def _answers(processes: list[subprocess.Popen]) -> list[dict[str, float]]:
@@ -166,9 +166,10 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=PEERS)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        write_files(Path(folder), arguments.data, arguments.clips)
+        folder = Path(folder).absolute()
+        write_files(folder, arguments.data, arguments.clips)
         ways = [ALONE, ONE, TWO, APART, *(Way(f"{peer}, 2 workers", peer, 2) for peer in arguments.peers)]
-        found = measure(ways, Path(folder), arguments.rounds)
+        found = measure(ways, folder, arguments.rounds)
     print(f"{arguments.clips} clips of {SECONDS} s, medians of {arguments.rounds} rounds")
     print_table(found)
     print_ratios(found)

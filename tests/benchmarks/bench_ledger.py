@@ -13,7 +13,8 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from audiodata.ledger import ClipRow, Ledger
+from audiodata.ledger import Ledger
+from audiodata.records import ClipRow
 
 CSV_CLIPS = 22_160  # the balanced list
 
@@ -32,7 +33,10 @@ def main(clips):
         print(f"add          {timed(lambda: ledger.add(ids)):8.2f} s")
         ledger.record(ClipRow(clip_id, "failed", "network") for clip_id in ids[::7])
         print(f"counts       {statistics.median(timed(ledger.counts) for _ in range(20)) * 1e3:8.2f} ms")
+        one = statistics.median(timed(lambda clip_id=clip_id: ledger.between(ClipRow._fields, clip_id, clip_id)) for clip_id in ids[:1000])
+        print(f"one clip     {one * 1e3:8.2f} ms")
         print(f"what is left {timed(lambda: ledger.clip_ids('pending')):8.2f} s")
+        print(f"all states   {timed(lambda: ledger.table(['clip_id', 'status', 'reason'], ledger.counts())):8.2f} s")
     compare(folder, ids[:CSV_CLIPS])
 
 

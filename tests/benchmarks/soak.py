@@ -50,15 +50,21 @@ def keep_going(stages, seconds, until=lambda: False):
     return reached
 
 
+def kill_one(stages, kill):
+    """Kill a process some time after there is one of its kind, so that old and young ones are hit; return whether there was one."""
+    stage = stages[kill.stage]
+    keep_going(stages, WAIT_FOR_VICTIM_S, lambda: stage.is_there(kill.kind))
+    keep_going(stages, kill.delay_s)
+    return keep_going(stages, WAIT_FOR_VICTIM_S, lambda: stage.kill(kill.kind, kill.draw))
+
+
 def kill_at_random(stages, kills, deadline, seed, pause_s, started):
     """Kill as the schedule says; return how many of each kind there were."""
     counts = Counter()
     for kill in schedule(seed, pause_s, {name: stage.kinds for name, stage in stages.items()}):
         if counts.total() >= kills or time.monotonic() > deadline or any(stage.has_ended() for stage in stages.values()):
             return counts
-        keep_going(stages, kill.delay_s)
-        stage = stages[kill.stage]
-        happened = keep_going(stages, WAIT_FOR_VICTIM_S, lambda stage=stage, kill=kill: stage.kill(kill.kind, kill.draw))
+        happened = kill_one(stages, kill)
         counts[kill.stage, kill.kind] += happened
         drawn = f"drawn {kill.delay_s:.2f} s and {kill.draw:.3f}"
         say(started, f"kill {counts.total()}: {kill.stage} {kill.kind}, {drawn}{'' if happened else ': none there'}")
