@@ -18,7 +18,7 @@ from pyarrow.json import ParseOptions, read_json
 from audiodata.cleaning import Measurements
 from audiodata.clip_files import FileStamps
 from audiodata.findings import Findings, as_arrow
-from audiodata.inspection_keys import clip_key, key_texts, stamped
+from audiodata.inspection_keys import KeyedClips, clip_key, keyed
 from audiodata.json_columns import joined
 from audiodata.ledger import Ledger
 from audiodata.records import ClipRow, ClipSpan, Inspection
@@ -73,22 +73,23 @@ class InspectionStore:
         order = findings.candidates_by_id()
         parts = [order[at : at + CLIPS_AT_ONCE] for at in range(0, len(order), CLIPS_AT_ONCE)]
         with FileStamps(root) as stamps:
-            for rows, clips, stamp in stamped(table, parts, stamps):
-                known, texts = self._holding(rows, clips, stamp)
+            for part in keyed(table, parts):
+                rows, texts = self._holding(part, pa.array(stamps.of(part.files()), pa.large_string()))
                 if texts:
-                    _put(findings, known, texts)
+                    _put(findings, rows, texts)
 
-    def _holding(self, rows: np.ndarray, clips: pd.DataFrame, stamps: pa.Array) -> tuple[np.ndarray, list[str]]:
-        """Rows of the clips of which what is remembered still holds, and what that is, as JSON; `clips` in the order of their ids."""
-        ids = as_arrow(clips["clip_id"])
-        found = self._ledger.between(["clip_id", "measured"], ids[0].as_py(), ids[-1].as_py())
-        if not found:
-            return rows[:0], []
-        known_ids, texts = zip(*found, strict=True)
-        at = pc.index_in(pa.array(known_ids, ids.type), value_set=ids).fill_null(-1).to_numpy().tolist()
-        endings = joined(', "key": ', key_texts(clips, stamps), "}").to_pylist()  # as the ledger writes it: keys are sorted
-        kept = [number for number, of_clip in enumerate(at) if of_clip >= 0 and texts[number].endswith(endings[of_clip])]
-        return rows[[at[number] for number in kept]], [texts[number] for number in kept]
+    def _holding(self, part: KeyedClips, stamps: pa.Array) -> tuple[np.ndarray, list[str]]:
+        """Rows of the clips of which what is remembered still holds, and what that is, as JSON; the clips are in the order of their ids."""
+        ids = as_arrow(part.clips["clip_id"])
+        known = self._ledger.between(["clip_id", "measured"], ids[0].as_py(), ids[-1].as_py())
+        at = pc.index_in(pa.array([clip_id for clip_id, _ in known], ids.type), value_set=ids).fill_null(-1).to_numpy().tolist()
+        endings = joined(', "key": ', part.keys(stamps), "}").to_pylist()  # as the ledger writes it: keys are sorted
+        kept = [
+            (of_clip, text.removesuffix(endings[of_clip]) + "}")
+            for of_clip, (_, text) in zip(at, known, strict=True)
+            if of_clip >= 0 and text.endswith(endings[of_clip])
+        ]
+        return part.rows[[of_clip for of_clip, _ in kept]], [text for _, text in kept]
 
     def remember(self, clips: Iterable[ClipSpan], found: Iterable[Inspection]) -> None:
         """Write inspections down."""

@@ -6,12 +6,14 @@ import math
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiodata import clip_files
 from audiodata.clip_files import FileStamps, clip_stamp
 from audiodata.clips import clips_table
-from audiodata.inspection_keys import clip_key, files_of, key_texts
+from audiodata.inspection_keys import clip_key, keyed
 from audiodata.json_columns import each, joined, json_hashes, json_numbers, json_texts
 from audiodata.planning import spans_at
 from audiodata.records import ClipSpan, partner_text
@@ -82,17 +84,20 @@ def test_what_an_inspection_hangs_on_is_the_same_in_columns(clips):
     table = table_of(clips)
     spans = list(spans_at(table, np.arange(len(table))))
     stamps = [f"{number}-1+" for number in range(len(table))]
-    texts = key_texts(table, pa.array(stamps, pa.large_string())).to_pylist()
-    assert texts == [json.dumps(clip_key(span, stamp)) for span, stamp in zip(spans, stamps, strict=True)]
-    assert files_of(table) == [span.paths for span in spans]
+    rows = [np.arange(1, len(table)), np.arange(1)]
+    for part in keyed(table, rows):
+        texts = part.keys(pa.array([stamps[row] for row in part.rows], pa.large_string())).to_pylist()
+        assert texts == [json.dumps(clip_key(spans[row], stamps[row])) for row in part.rows]
+        assert part.files() == [spans[row].paths for row in part.rows]
 
 
-def test_stamps_are_those_of_one_clip_at_a_time(tmp_path):
+@pytest.mark.parametrize("slow_s", [math.inf, 0.0])
+def test_stamps_are_those_of_one_clip_at_a_time(tmp_path, monkeypatch, slow_s):
+    monkeypatch.setattr(clip_files, "SLOW_S", slow_s)
     for number in range(600):
         (tmp_path / f"{number}.wav").write_bytes(bytes(number))
     clips = [ClipSpan("", f"{number % 700}.wav", more_paths=(f"{number // 3}.wav",) if number % 2 else ()) for number in range(1000)]
     with FileStamps(tmp_path) as stamps:
-        begun = [stamps.begin([clip.paths for clip in part]) for part in (clips[:400], clips[400:])]
-        found = begun[0]() + begun[1]()
+        found = [stamp for part in (clips[:400], [], clips[400:]) for stamp in stamps.of([clip.paths for clip in part])]
     assert found == [clip_stamp(tmp_path, clip) for clip in clips]
     assert found[650] == "" and found[651].startswith("+217-")
