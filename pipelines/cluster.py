@@ -49,8 +49,20 @@ def connect(workers: int | None = None, scheduler: str | None = None, slurm: Pat
         yield None
         return
     distributed = _import_distributed(lost_workers)
-    with _place(distributed, workers, scheduler, slurm) as place, _client(distributed, place, scheduler) as client:
+    with _environment_restored(), _place(distributed, workers, scheduler, slurm) as place, _client(distributed, place, scheduler) as client:
         yield client
+
+
+@contextlib.contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Take back what Dask sets in this process's environment for workers of one thread: training in this process would have one, too."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _check_exclusive(workers: int | None, scheduler: str | None, slurm: Path | None) -> None:

@@ -225,6 +225,16 @@ def test_a_task_that_ends_its_worker_three_times_is_set_aside():
     assert aside.tries == 3 and "its worker was lost" in aside.reason
 
 
+def test_local_workers_have_one_thread_and_this_process_keeps_its_own(monkeypatch):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    before = dict(os.environ)
+    with connect(1) as client:
+        assert client.submit(os.getenv, "OMP_NUM_THREADS").result() == "1"
+        assert client.submit(os.getenv, "MKL_NUM_THREADS").result() == "1"
+    assert dict(os.environ) == before
+
+
 def test_a_scheduler_that_goes_away_ends_the_run_with_one_line(client):
     gone = SimpleNamespace(status="closed")
     with pytest.raises(EnvironmentFault, match="scheduler has gone away; what is finished is kept"):
