@@ -22,7 +22,7 @@ from pipelines.doctor import seen_by_workers
 from pipelines.runs import running, tell_cluster
 from pipelines.site import UnfinishedBuild
 from pipelines.slurm import load_slurm
-from pipelines.workers import Places, places_of
+from pipelines.workers import Places, check_elsewhere, places_of
 
 SHOWN = 10
 LOST_WORKERS_PER_VIDEO = 5
@@ -81,6 +81,7 @@ def build(
     settings = load_catalog(catalog)
     scratch = scratch or (load_slurm(slurm).scratch if slurm else "")
     remote = scheduler is not None or slurm is not None
+    check_elsewhere(remote, worker_root, worker_out)
     places = places_of(data, out_folder, worker_root, worker_out, scratch) if remote else Places(str(data), str(out_folder), scratch)
     with running("build", settings, data, log, worker_root=worker_root, out=out_folder) as journal:
         with connect(workers, scheduler, slurm) as client:
@@ -143,6 +144,7 @@ def simulate(
     """Place the sounds that a catalog names round its microphones; what is there and unchanged is kept. Then build with the same catalog."""
     settings = load_catalog(catalog)
     remote = scheduler is not None or slurm is not None
+    check_elsewhere(remote, worker_root)
     with running("simulate", settings, data, log, worker_root=worker_root) as journal, connect(workers, scheduler, slurm) as client:
         tell_cluster(client, journal)
         seen = worker_root or (str(data.absolute()) if remote else None)

@@ -33,6 +33,19 @@ class Places(NamedTuple):
     scratch: str = ""
 
 
+def check_elsewhere(is_elsewhere: bool, worker_root: str | None, worker_out: str | None = None) -> None:
+    """Make sure that places as workers see them are given only where workers may see others than the driver.
+
+    Raises
+    ------
+    EnvironmentFault
+        The workers are this machine's own.
+    """
+    given = [name for name, value in (("--worker-root", worker_root), ("--worker-out", worker_out)) if value is not None]
+    if given and not is_elsewhere:
+        raise EnvironmentFault(f"{' and '.join(given)}: only with --scheduler or --slurm; local workers see what this process sees")
+
+
 def places_of(root: Path, out: Path, worker_root: str | None, worker_out: str | None, scratch: str = "") -> Places:
     """Find out where the workers see the data root and the cache.
 

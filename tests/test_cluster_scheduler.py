@@ -24,7 +24,7 @@ from pipelines.site import UnfinishedBuild
 from pipelines.workers import Places, places_of
 
 pytest.importorskip("distributed")
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -45,6 +45,14 @@ def wheel(tmp_path_factory):
     """The library as its wheel has it, unpacked: no pipelines, no models."""
     folder = tmp_path_factory.mktemp("wheel")
     return unpack(build_wheel(folder), folder / "unpacked")
+
+
+@pytest.fixture(scope="module")
+def nothing(tmp_path_factory):
+    """Hides the library, as though it were not installed; it may well be where the tests run."""
+    folder = tmp_path_factory.mktemp("nothing")
+    (folder / "audiodata.py").write_text("raise ModuleNotFoundError(\"No module named 'audiodata'\", name='audiodata')\n")
+    return folder
 
 
 class Cluster:
@@ -74,8 +82,8 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path, request):
-    one = Cluster(tmp_path, getattr(request, "param", [ROOT]))
+def cluster(tmp_path):
+    one = Cluster(tmp_path, [ROOT])
     yield one
     one.stop()
 
@@ -116,19 +124,22 @@ def test_a_worker_without_hdf5plugin_is_named_at_the_start(cluster, shared, tmp_
             make(shared / "data", tmp_path / "cache", client)
 
 
-def test_a_worker_without_audiodata_is_named_at_the_start(cluster, shared, tmp_path):
-    cluster.worker([])
+def test_a_worker_without_audiodata_is_named_at_the_start(cluster, nothing, shared, tmp_path):
+    cluster.worker([nothing])
     with connect(scheduler=str(cluster.file)) as client:
         wait_for_workers(client, 1)
         with pytest.raises(UnfitWorker, match=r"^worker tcp://127\S+: .*No module named 'audiodata'"):
             make(shared / "data", tmp_path / "cache", client)
 
 
-@pytest.mark.parametrize("cluster", [[]], indirect=True)
-def test_a_scheduler_without_audiodata_is_named_at_the_start(cluster, shared, tmp_path):
+def test_a_scheduler_without_audiodata_is_named_at_the_start(nothing, shared, tmp_path):
+    cluster = Cluster(tmp_path, [nothing])
     told = r"^scheduler tcp://127\S+: .*No module named 'audiodata'.*; it needs the audiodata wheel"
-    with connect(scheduler=str(cluster.file)) as client, pytest.raises(EnvironmentFault, match=told):
-        make(shared / "data", tmp_path / "cache", client)
+    try:
+        with connect(scheduler=str(cluster.file)) as client, pytest.raises(EnvironmentFault, match=told):
+            make(shared / "data", tmp_path / "cache", client)
+    finally:
+        cluster.stop()
 
 
 def test_a_scheduler_that_is_killed_ends_the_run_and_the_next_goes_on(cluster, shared, reference, tmp_path):
@@ -193,6 +204,17 @@ def test_where_workers_see_things(tmp_path):
     assert places_of(root, tmp_path / "cache", None, "/mnt/cache", "$TMPDIR") == Places(str(root), "/mnt/cache", "$TMPDIR")
     with pytest.raises(CatalogError, match=r"--worker-root /mnt/data: --out \S+ isn't below --data .*--worker-out PATH"):
         places_of(root, tmp_path / "cache", "/mnt/data", None)
+
+
+@pytest.mark.parametrize("command", ["build", "simulate"])
+def test_where_workers_see_things_is_refused_of_local_ones(command, shared, tmp_path):
+    (tmp_path / "small.toml").write_text(TOML)
+    words = [command, tmp_path / "small.toml", "--data", shared / "data", "--worker-root", "/mnt/data"]
+    words += ["--out", tmp_path / "cache", "--worker-out", "/mnt/cache"] if command == "build" else []
+    done = subprocess.run([sys.executable, "-m", "pipelines", *map(str, words)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "--worker-root" in done.stderr and "only with --scheduler or --slurm" in done.stderr
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_shard_that_is_set_aside_leaves_the_rest_done_and_no_manifest(shared, reference, tmp_path, monkeypatch):
