@@ -1,6 +1,7 @@
 """What inspection found of a table's clips, in columns: what planning needs of each clip and nothing else, so that millions fit in memory."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,7 +46,7 @@ class Judge(Protocol):
     def one(self, found: Inspection, duration_s: float) -> Verdict:
         """Judge one clip."""
 
-    def surely_fine(self, found: Mapping[str, np.ndarray], durations_s: np.ndarray) -> np.ndarray:
+    def surely_fine(self, found: Mapping[str, np.ndarray] | np.ndarray, durations_s: np.ndarray) -> np.ndarray:
         """Whether clips need not be judged one by one."""
 
 
@@ -77,7 +78,6 @@ class Findings:
         self._judge, self._durations_s = judge, table["duration_s"].to_numpy()
         self._ids = as_arrow(table["clip_id"])
         self._candidates = (table["reason"] == "").to_numpy(dtype=bool)
-        self._order = pc.sort_indices(self._ids).to_numpy()
         self.verdicts, self.formats = Pool(), Pool()
         self.verdict, self.format = (np.full(len(table), ABSENT, dtype=np.int32) for _ in range(2))
         self.samples = np.zeros(len(table), dtype=np.int64)
@@ -86,14 +86,19 @@ class Findings:
     def __len__(self) -> int:
         return len(self.verdict)
 
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return pc.sort_indices(self._ids).to_numpy()
+
     @property
     def known(self) -> np.ndarray:
         """Whether a clip has been inspected; bool [clip]."""
         return self.verdict != ABSENT
 
-    def candidates_by_id(self) -> np.ndarray:
-        """Rows of the candidates, in the order of their ids; int64 [candidate]."""
-        return self._order[self._candidates[self._order]].astype(np.int64)
+    def candidate_rows(self, clip_ids: pa.ChunkedArray) -> np.ndarray:
+        """Rows of candidates by their ids, -1 for an id that is none of theirs; int64 [id]."""
+        rows = pc.index_in(clip_ids, value_set=self._ids).fill_null(ABSENT).to_numpy().astype(np.int64)
+        return np.where(self._candidates[rows], rows, ABSENT) if len(self) else rows
 
     def left(self) -> np.ndarray:
         """Whether a clip is a candidate and has not been inspected; bool [clip]."""
@@ -131,24 +136,19 @@ class Findings:
         self.sha256[rows] = _as_bytes(pa.array([one.sha256 for one in found], pa.string()))
         self.content[rows] = _as_bytes(pa.array([one.content_sha256 for one in found], pa.string()))
 
-    def put_columns(self, found: Mapping[str, np.ndarray], hashes: Mapping[str, pa.Array], rows: np.ndarray) -> np.ndarray:
+    def put_columns(self, found: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Take in those of many inspections of sound that are fine beyond doubt; return which they were (bool [clip]).
 
         Parameters
         ----------
-        found : mapping of str to array of float64, shape [clip]
-            Numbers of `Inspection` and of its measurements by name.
-        hashes : mapping of str to Arrow array of str, shape [clip]
-            ``sha256`` and ``content_sha256``.
+        found : array of `audiodata.inspection_rows.SOUND`, shape [clip]
         rows : array of int, shape [clip]
         """
         fine = self._judge.surely_fine(found, self._durations_s[rows])
-        at = rows[fine]
+        found, at = found[fine], rows[fine]
         self.verdict[at] = self.verdicts.code(("ok", "", ""))
-        rates, channels = (found[name][fine].astype(np.int64) for name in ("sample_rate", "channels"))
-        self.format[at] = self._format_codes(rates, channels)
-        self.samples[at] = found["samples"][fine]
-        self.sha256[at], self.content[at] = (_as_bytes(hashes[name].filter(pa.array(fine))) for name in ("sha256", "content_sha256"))
+        self.format[at] = self._format_codes(found["sample_rate"], found["channels"])
+        self.samples[at], self.sha256[at], self.content[at] = found["samples"], found["sha256"], found["content_sha256"]
         return fine
 
     def _format_codes(self, rates: np.ndarray, channels: np.ndarray) -> np.ndarray:

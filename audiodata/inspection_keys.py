@@ -1,5 +1,6 @@
 """What must stay the same for an inspection to hold: a clip's place and the stamps of its files; for one clip, and for many in columns."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
@@ -8,17 +9,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from audiodata.file_stamps import ClipFiles
 from audiodata.json_columns import each, joined, json_numbers, json_texts
 from audiodata.records import ClipSpan, read_partner
-
-INSPECTION_VERSION = 1  # raised when what is measured changes, so that remembered inspections are made again
 
 
 def clip_key(clip: ClipSpan, stamp: str) -> list:
     """Return what must be the same for an inspection to hold, as JSON gives it back."""
     _, path, start_s, duration_s, index, channels, more_paths, item, reader, partner = clip
     others = [list(channels), list(more_paths), item, reader, partner and _as_json_gives_back(partner)]
-    return [INSPECTION_VERSION, stamp, path, start_s, duration_s, index, *others]
+    return [stamp, path, start_s, duration_s, index, *others]
 
 
 def _as_json_gives_back(values: tuple) -> list:
@@ -46,7 +46,7 @@ class KeyedClips(NamedTuple):
     rows : array of int, shape [clip]
         Where they are in the table.
     clips : DataFrame
-        ``clip_id`` and what differs of the other columns that a key is made from.
+        What differs of the columns that a key is made from.
     same : DataFrame
         The others, in one row.
     """
@@ -55,15 +55,15 @@ class KeyedClips(NamedTuple):
     clips: pd.DataFrame
     same: pd.DataFrame
 
-    def files(self) -> list[tuple[str, ...]]:
-        """`ClipSpan.paths` of each clip."""
+    def files(self) -> ClipFiles:
+        """Files of each clip."""
         paths, more_paths, partners = (self._values(name) for name in ("path", "more_paths", "partner"))
-        if not any(more_paths) and not any(partners):
-            return list(zip(paths, strict=True))
-        return [
-            (path, *(more.split("|") if more else ()), *(read_partner(partner).paths if partner else ()))
-            for path, more, partner in zip(paths, more_paths, partners, strict=True)
-        ]
+        several = enumerate(zip(more_paths, partners, strict=True)) if any(more_paths) or any(partners) else ()
+        return ClipFiles(paths, {
+            number: (*(more.split("|") if more else ()), *(read_partner(partner).paths if partner else ()))
+            for number, (more, partner) in several
+            if more or partner
+        })
 
     def _values(self, name: str) -> list[str]:
         return self.clips[name].to_numpy().tolist() if name in self.clips else [self.same[name].iloc[0]] * len(self.clips)
@@ -76,15 +76,15 @@ class KeyedClips(NamedTuple):
         stamps : Arrow array of str, shape [clip]
             Of each clip's files, as `audiodata.clip_files.clip_stamp`.
         """
-        parts: list[str | pa.LargeStringArray] = [str(INSPECTION_VERSION), json_texts(stamps)]
-        parts += [write(self.clips[name]) if name in self.clips else write(self.same[name])[0].as_py() for name, write in _WRITERS.items()]
-        return joined("[", joined(*parts, by=", "), "]")
+        columns = (write(self.clips[name]) if name in self.clips else write(self.same[name])[0].as_py() for name, write in _WRITERS.items())
+        pieces = itertools.chain.from_iterable((", ", column) for column in (json_texts(stamps), *columns))
+        return joined("[", *itertools.islice(pieces, 1, None), "]")
 
 
 def keyed(table: pd.DataFrame, parts: Iterable[np.ndarray]) -> Iterator[KeyedClips]:
     """Take parts of a table, given by their rows: most tables have the same in every row of most columns, which are taken once."""
     is_same = {name: bool((table[name] == table[name].iloc[0]).all()) for name in _WRITERS} if len(table) else {}
-    differing = table[["clip_id", *(name for name, same in is_same.items() if not same)]]
+    differing = table[[name for name, same in is_same.items() if not same]]
     same = table[[name for name, same in is_same.items() if same]].head(1)
     for rows in parts:
         yield KeyedClips(rows, differing.take(rows), same)

@@ -1,5 +1,6 @@
 """JSON of many values at once, in Arrow's columns: the same text as `json.dumps` gives for each, without an object for each."""
 
+import itertools
 import json
 from collections.abc import Callable
 
@@ -62,9 +63,18 @@ def json_hashes(hashes: pa.FixedSizeBinaryArray) -> pa.LargeStringArray:
 
 
 def joined(*parts: str | pa.LargeStringArray, by: str = "") -> pa.LargeStringArray:
-    """Texts of each row one after the other; a single text stands in every row."""
-    same_kind = [pa.scalar(part, TEXT) if isinstance(part, str) else part for part in (*parts, by)]
-    return pc.binary_join_element_wise(*same_kind)
+    """Texts of each row one after the other, `by` between them; a single text stands in every row.
+
+    Examples
+    --------
+    >>> joined("<", pa.array(["a", "b"], TEXT), "c", ">", by=" ").to_pylist()
+    ['< a c >', '< b c >']
+    """
+    pieces = [piece for part in parts for piece in (by, part)][1:]
+    runs = (list(run) for _, run in itertools.groupby(pieces, type))
+    # each column is one more look at every row, so texts that stand side by side are made one
+    columns = itertools.chain.from_iterable([pa.scalar("".join(run), TEXT)] if isinstance(run[0], str) else run for run in runs)
+    return pc.binary_join_element_wise(*columns, pa.scalar("", TEXT))
 
 
 def _as_texts(texts: pd.Series | pa.Array) -> pa.LargeStringArray:

@@ -8,7 +8,7 @@ with the process that holds it.
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT_VERSION};
 """
 _NOTES = "CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID"
+_INSPECTIONS = "CREATE TABLE IF NOT EXISTS inspections (number INTEGER PRIMARY KEY, version INTEGER NOT NULL, batch BLOB NOT NULL)"
 _ADD = "INSERT OR IGNORE INTO clips (clip_id) VALUES "
 _ROWS_PER_STATEMENT = 500  # a third of the time of one row per statement
 _ROWS_PER_FETCH = 20_000
@@ -139,10 +140,37 @@ class Ledger:
         ValueError
             As `record`.
         """
-        now = _now()
         with self._transaction() as connection:
-            rows = ((*_closed(clip_id, status, reason), detail, now, clip_id) for clip_id, status, reason, detail in verdicts)
-            connection.executemany(_SETTLE, rows)
+            self._settle(connection, verdicts)
+
+    @staticmethod
+    def _settle(connection: sqlite3.Connection, verdicts: Iterable[tuple[str, str, str, str]]) -> None:
+        now = _now()
+        rows = ((*_closed(clip_id, status, reason), detail, now, clip_id) for clip_id, status, reason, detail in verdicts)
+        connection.executemany(_SETTLE, rows)
+
+    def remember(self, verdicts: Sequence[tuple[str, str, str, str]], version: int, batch: bytes) -> None:
+        """Write down what inspection found of some clips, all or nothing of it.
+
+        Parameters
+        ----------
+        verdicts : sequence of tuple
+            As of `settle`; clips that were never added are.
+        version : int
+            Of the way in which the batch is written.
+        batch : bytes
+            What was found, to be read with `inspections`.
+        """
+        with self._transaction() as connection:
+            self._add(connection, (clip_id for clip_id, *_ in verdicts))
+            self._settle(connection, verdicts)
+            connection.execute("INSERT INTO inspections (version, batch) VALUES (?, ?)", [version, batch])
+
+    def inspections(self, version: int) -> Iterator[bytes]:
+        """Yield the batches of a version that were written down with `remember`, the oldest first."""
+        with self._explained():
+            found = self._connection.execute("SELECT batch FROM inspections WHERE version = ? ORDER BY number", [version])
+            yield from (batch for batch, in found)
 
     def note(self, name: str, text: str) -> None:
         """Write down a text that concerns no clip, in the place of what was written under that name before."""
@@ -272,7 +300,8 @@ class Ledger:
             known = f"this version reads {FORMAT_VERSION}"
             raise CacheError(f"{self.path}: ledger of format {version}, {known}; use the version that wrote it")
         if not read_only:
-            connection.execute(_NOTES)  # ledgers of earlier versions have no notes
+            connection.execute(_NOTES)  # ledgers of earlier versions have neither
+            connection.execute(_INSPECTIONS)
 
     def _release_lock(self) -> None:
         if self._lock is not None:

@@ -34,12 +34,12 @@ class Judge(NamedTuple):
         """Return `judge_clip`."""
         return judge_clip(found, duration_s, self.clean, self.channels)
 
-    def surely_fine(self, found: Mapping[str, np.ndarray], durations_s: np.ndarray) -> np.ndarray:
+    def surely_fine(self, found: Mapping[str, np.ndarray] | np.ndarray, durations_s: np.ndarray) -> np.ndarray:
         """Whether each of many clips of sound is fine beyond doubt, so that it need not be judged one by one; bool [clip].
 
         Parameters
         ----------
-        found : mapping of str to array, shape [clip]
+        found : mapping of str to array, or array with fields, shape [clip]
             ``channels`` and `audiodata.cleaning.Measurements` by name; NaN where there is none, which is never fine.
         durations_s : array of float, shape [clip]
             Expected durations; NaN = not known.

@@ -16,7 +16,7 @@ ORDER = [
     "rooms", "packed", "idx_files", "clip_files", "clips", "splits", "datasets", "images",
     "features", "localization", "ffmpeg", "containers", "decoding", "audio", "cleaning", "event_sources", "sources",
     "shards", "simulation", "noise_bank", "mixing",
-    "catalog", "ledger", "findings", "inspection_keys", "shard_memory", "inspections", "verdicts",
+    "catalog", "ledger", "findings", "file_stamps", "inspection_keys", "inspection_rows", "shard_memory", "inspections", "verdicts",
     "build_settings", "kinds", "layout", "assembly", "resolved_settings", "shard_inputs", "planning", "manifest", "noise_list", "originals",
     "download_errors", "resolve", "fetch", "download", "existing", "jobs",
     "torch_dataset", "pictures", "spatial_pictures", "event_pictures",

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audiodata import clip_files
-from audiodata.clip_files import FileStamps, clip_stamp
+from audiodata import file_stamps
+from audiodata.clip_files import clip_stamp, file_stamp
 from audiodata.clips import clips_table
+from audiodata.file_stamps import ClipFiles, FileStamps
 from audiodata.inspection_keys import clip_key, keyed
 from audiodata.json_columns import each, joined, json_hashes, json_numbers, json_texts
 from audiodata.planning import spans_at
@@ -88,16 +89,37 @@ def test_what_an_inspection_hangs_on_is_the_same_in_columns(clips):
     for part in keyed(table, rows):
         texts = part.keys(pa.array([stamps[row] for row in part.rows], pa.large_string())).to_pylist()
         assert texts == [json.dumps(clip_key(spans[row], stamps[row])) for row in part.rows]
-        assert part.files() == [spans[row].paths for row in part.rows]
+        files = part.files()
+        assert [(path, *files.more.get(number, ())) for number, path in enumerate(files.first)] == [spans[row].paths for row in part.rows]
 
 
-@pytest.mark.parametrize("slow_s", [math.inf, 0.0])
-def test_stamps_are_those_of_one_clip_at_a_time(tmp_path, monkeypatch, slow_s):
-    monkeypatch.setattr(clip_files, "SLOW_S", slow_s)
+def files_of(clips):
+    return ClipFiles([clip.path for clip in clips], {number: clip.paths[1:] for number, clip in enumerate(clips) if clip.paths[1:]})
+
+
+def test_stamps_are_those_of_one_clip_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(file_stamps, "FILES_PER_LOOK", 100)
     for number in range(600):
         (tmp_path / f"{number}.wav").write_bytes(bytes(number))
     clips = [ClipSpan("", f"{number % 700}.wav", more_paths=(f"{number // 3}.wav",) if number % 2 else ()) for number in range(1000)]
+    parts = [clips[:400], [], clips[400:500], clips[500:600], clips[600:]]
     with FileStamps(tmp_path) as stamps:
-        found = [stamp for part in (clips[:400], [], clips[400:]) for stamp in stamps.of([clip.paths for clip in part])]
+        pairs = list(stamps.of_each(parts, files_of))
+    assert [part for part, _ in pairs] == parts
+    found = [stamp for _, some in pairs for stamp in some]
     assert found == [clip_stamp(tmp_path, clip) for clip in clips]
     assert found[650] == "" and found[651].startswith("+217-")
+
+
+@pytest.mark.parametrize("name", ["a folder", "a.wav", "none.wav", "a.wav/below", "link", "dangling", "b:c", "\u00e4 \U0001f3b5.wav", "x" * 300])
+def test_whatever_lies_there_has_its_stamp(tmp_path, name):
+    (tmp_path / "a folder").mkdir()
+    (tmp_path / "a.wav").write_bytes(b"sound")
+    (tmp_path / "b:c").write_bytes(b"four")
+    (tmp_path / "\u00e4 \U0001f3b5.wav").write_bytes(b"note")
+    (tmp_path / "link").symlink_to("a.wav")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with FileStamps(tmp_path) as stamps:
+        (_, found), = stamps.of_each([None], lambda _: ClipFiles([name, "a.wav"], {}))
+    assert found == [file_stamp(tmp_path / name), file_stamp(tmp_path / "a.wav")]
+    assert found[1].startswith("5-")

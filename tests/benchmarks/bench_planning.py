@@ -10,6 +10,7 @@ would begin; nothing is decoded. Each step prints its wall and processor seconds
 
 import argparse
 import hashlib
+import itertools
 import json
 import resource
 import subprocess
@@ -108,16 +109,15 @@ def made_inspections(root: Path, clips) -> list:
 def make(folder: Path, rows: int) -> None:
     """Make the list, the files, and the memory of a build that has inspected every clip and made every shard."""
     from audiodata.inspections import InspectionStore
-    from audiodata.planning import spans_at
+    from audiodata.planning import clip_spans
+    from pipelines.build import CLIPS_PER_TASK
 
     make_list(folder, rows)
     for number in range(256):
         (folder / "clips" / f"{number:02x}").mkdir(parents=True)
-    table = read(folder)
-    order = np.argsort(table["clip_id"].to_numpy(dtype=object))
+    left = clip_spans(read(folder))
     with InspectionStore.beside(folder / "cache") as store:
-        for at in range(0, len(order), AT_ONCE):
-            clips = list(spans_at(table, order[at : at + AT_ONCE]))
+        while clips := list(itertools.islice(left, CLIPS_PER_TASK)):
             for clip in clips:
                 (folder / clip.path).touch()
             store.remember(clips, made_inspections(folder, clips))
