@@ -217,7 +217,7 @@ def sample_per_class(table: pd.DataFrame, per_class: int, seed: int) -> pd.DataF
     """
     candidates = (table["reason"] == "").to_numpy(dtype=bool)
     chosen = table[candidates]
-    rank = _ranks(chosen, ["label"], unit_hashes(seed, "select", chosen["clip_id"].tolist()))
+    rank = _ranks(chosen, ["label"], unit_hashes(seed, "select", chosen["clip_id"]))
     return _left_out(table, candidates, rank > per_class, "over_per_class")
 
 
@@ -236,7 +236,7 @@ def limit_clips(table: pd.DataFrame, limit: int, seed: int) -> pd.DataFrame:
     candidates = (table["reason"] == "").to_numpy(dtype=bool)
     chosen = table[candidates]
     by = [name for name in ("split", "label") if name in table.columns]
-    draw = unit_hashes(seed, "select", chosen["clip_id"].tolist())
+    draw = unit_hashes(seed, "select", chosen["clip_id"])
     over = np.ones(len(chosen), dtype=bool)
     over[np.lexsort((draw, _ranks(chosen, by, draw)))[:limit]] = False
     limited = _left_out(table, candidates, over, "over_limit")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from audiodata.errors import CacheError
+from audiodata.text_hashes import first_words
 
 
 def canonical_json(value: Any) -> str:
@@ -81,7 +82,5 @@ def unit_hashes(seed: int, purpose: str, words: Iterable[str]) -> np.ndarray:
     -------
     array of float64, shape [word]
     """
-    prefix = f"{int(seed)}\x1f{purpose}\x1f".encode()
-    digests = b"".join([hashlib.sha256(prefix + word.encode()).digest() for word in words])
-    first_words = np.frombuffer(digests, dtype=">u8").reshape(-1, 4)[:, 0]  # the first 8 of each digest's 32 bytes
-    return (first_words >> np.uint64(8)).astype(np.float64) / 2**56
+    hashes = first_words(words, f"{int(seed)}\x1f{purpose}\x1f".encode())
+    return (hashes >> np.uint64(8)).astype(np.float64) / 2**56

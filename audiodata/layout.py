@@ -4,7 +4,6 @@ An example's shard is decided by the hash of its clip's id and the number of sha
 clip touches one shard. The number of shards is a power of two: it changes only when the data doubles, and then each shard is cut in two.
 """
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -12,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from audiodata.findings import take_texts
+from audiodata.text_hashes import first_words
 from audiodata.timing import samples_to_seconds, segment_count
-
-CLIPS_AT_ONCE = 100_000
 
 
 def shard_count(examples: int, aimed: int) -> int:
@@ -30,12 +28,7 @@ def shard_count(examples: int, aimed: int) -> int:
 
 def clip_hashes(clip_ids: Sequence[str]) -> np.ndarray:
     """The numbers that place clips: the first 8 bytes of the SHA-256 of each id, big-endian, as uint64 [clip]."""
-    hashes = np.empty(len(clip_ids), dtype="u8")
-    for at in range(0, len(clip_ids), CLIPS_AT_ONCE):
-        texts = np.asarray(clip_ids[at : at + CLIPS_AT_ONCE], dtype=object).tolist()  # walking an Arrow array is ten times slower
-        digests = b"".join(hashlib.sha256(text.encode("utf-8")).digest()[:8] for text in texts)
-        hashes[at : at + CLIPS_AT_ONCE] = np.frombuffer(digests, dtype=">u8")
-    return hashes
+    return first_words(clip_ids)
 
 
 def shard_numbers(hashes: np.ndarray, count: int) -> np.ndarray:
@@ -105,8 +98,7 @@ def place(examples: pd.DataFrame, aimed: int, counts: Mapping[str, int] | None =
         With ``shard`` (file name) and ``row``; sorted by split, then by the clip's hash, then by time, which is the order of the rows in
         the shards.
     """
-    codes, clip_ids = pd.factorize(examples["clip_id"])
-    hashes = clip_hashes(clip_ids)[codes]
+    hashes = clip_hashes(examples["clip_id"])
     order = np.lexsort((examples["start_sample"].to_numpy(), hashes, pd.factorize(examples["split"], sort=True)[0]))
     placed = examples.take(order).reset_index(drop=True)
     hashes = hashes[order]

@@ -211,17 +211,16 @@ def _reasons(table: pd.DataFrame) -> str:
 
 
 def _grouped(chosen: pd.DataFrame, rule: SplitRule) -> np.ndarray:
-    groups, names = pd.factorize(chosen["group_id"])
     edges = np.cumsum([rule.fractions.get(name, 0.0) for name in SPLITS])[:-1]
     last = max(number for number, name in enumerate(SPLITS) if rule.fractions.get(name, 0.0) > 0)
-    drawn = np.searchsorted(edges, unit_hashes(rule.seed, "split", names.tolist()), side="right")
-    return np.minimum(drawn, last)[groups]  # shares that sum to 1 - 1e-16 must not open a split of share 0
+    drawn = np.searchsorted(edges, unit_hashes(rule.seed, "split", chosen["group_id"]), side="right")
+    return np.minimum(drawn, last)  # shares that sum to 1 - 1e-16 must not open a split of share 0
 
 
 def _stratified(chosen: pd.DataFrame, rule: SplitRule) -> np.ndarray:
     groups, names = pd.factorize(chosen["group_id"])
     classes = _main_class(groups, chosen["label"])
-    draw = pd.Series(unit_hashes(rule.seed, "split", names.tolist()))
+    draw = pd.Series(unit_hashes(rule.seed, "split", names))
     order = draw.groupby(classes).rank(method="max").to_numpy()
     ends = np.array([np.cumsum(quotas(int(size), rule.fractions)) for size in np.bincount(classes)])  # [class, split]
     codes = (order > ends[classes, 0]).astype(np.int64) + (order > ends[classes, 1])
@@ -320,7 +319,7 @@ def _codes(values: pd.Series, split_of: Mapping[str, str]) -> np.ndarray:
 def _move_to_val(chosen: pd.DataFrame, codes: np.ndarray, seed: int, val_share: float) -> np.ndarray:
     """Move a share of the training groups to val, decided by the group's name alone, as in `_grouped`."""
     groups, names = pd.factorize(chosen["group_id"])
-    moved = unit_hashes(seed, "val", names.tolist()) < val_share
+    moved = unit_hashes(seed, "val", names) < val_share
     return np.where(moved[groups] & (codes == SPLITS.index("train")), SPLITS.index("val"), codes)
 
 

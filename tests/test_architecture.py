@@ -12,7 +12,7 @@ DOORS = {"audiodata": {"audiodata"}, "pipelines": {"audiodata", "pipelines"}, "m
 # Rooms in order: each may import only rooms that stand before it. A folder is one room.
 ORDER = [
     "errors", "environment", "worker", "lease", "database",
-    "reasons", "timing", "geometry", "records", "settings", "fingerprint", "json_columns", "compilation", "events", "speech_mixing",
+    "reasons", "timing", "geometry", "records", "settings", "compilation", "text_hashes", "fingerprint", "json_columns", "events", "speech_mixing",
     "rooms", "packed", "idx_files", "clip_files", "clips", "splits", "datasets", "images",
     "features", "localization", "ffmpeg", "containers", "decoding", "audio", "cleaning", "event_sources", "sources",
     "shards", "simulation", "noise_bank", "mixing",

@@ -11,7 +11,6 @@ clip, with ``python -m pipelines download``. About 15 to 20 % of the videos are 
 """
 
 import csv
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,6 +40,7 @@ from audiodata.datasets.ontology import Ontology, load_ontology
 from audiodata.errors import CatalogError
 from audiodata.settings import Settings
 from audiodata.splits import SPELLINGS
+from audiodata.text_hashes import first_words
 
 WEAK_LISTS = ("balanced_train_segments.csv", "eval_segments.csv")
 
@@ -237,8 +237,8 @@ def _clip_ids(spans: pa.Table, with_end: bool) -> pa.ChunkedArray:
 
 def _paths(ytid: pa.ChunkedArray, clip_id: pa.ChunkedArray) -> pa.ChunkedArray:
     """Spread the files over 256 folders by hash, since file systems are slow with a million files in one."""
-    first_bytes = [hashlib.sha256(video).digest()[0] for video in ytid.cast(pa.binary()).to_pylist()]
-    folders = pa.array([f"clips/{number:02x}/Y" for number in range(256)]).take(pa.array(first_bytes, pa.int32()))
+    first_bytes = (first_words(ytid) >> np.uint64(56)).astype(np.uint8)
+    folders = pa.array([f"clips/{number:02x}/Y" for number in range(256)]).take(pa.array(first_bytes))
     return pc.binary_join_element_wise(folders, clip_id.combine_chunks(), ".flac", "")
 
 
