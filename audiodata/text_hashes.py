@@ -50,7 +50,7 @@ def by_kernels(texts: pa.LargeBinaryArray, prefix: bytes) -> np.ndarray:
     """`first_words`, by loops over many texts at each step of the hash; texts that take equally many blocks go together."""
     _, offsets, data = texts.buffers()
     ends = np.frombuffer(offsets or b"", dtype=np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    letters, before = (np.frombuffer(some or b"", dtype=np.uint8) for some in (data, prefix))
+    letters, before = _read_only(data or b""), _read_only(prefix)
     blocks = (np.diff(ends) + len(prefix) + LENGTH_BYTES) // BLOCK + 1
     hashes = np.empty(len(texts), dtype=np.uint64)
     for count in np.unique(blocks):
@@ -60,6 +60,13 @@ def by_kernels(texts: pa.LargeBinaryArray, prefix: bytes) -> np.ndarray:
             _fill(letters, ends[rows], ends[rows + 1], before, words)
             hashes[rows] = _hashed(words)
     return hashes
+
+
+def _read_only(data: pa.Buffer | bytes) -> np.ndarray:
+    """Bytes as an array of one kind, since Arrow has buffers of two, and the compiler would make a loop for each."""
+    letters = np.frombuffer(data, dtype=np.uint8)
+    letters.flags.writeable = False
+    return letters
 
 
 def _hashed(words: np.ndarray) -> np.ndarray:
