@@ -125,7 +125,7 @@ def assign_splits(
     candidates = (table["reason"] == "").to_numpy(dtype=bool)
     if not candidates.any():
         raise MetadataError(f"no clip is left to split ({_reasons(table)}); check the catalog's [select]")
-    chosen = table[candidates]
+    chosen = table.loc[candidates, ["group_id", "label", "published"]]
     codes = SCHEMES[scheme](chosen, rule)
     if val_share:
         codes = _move_to_val(chosen, codes, seed, val_share)
@@ -149,9 +149,12 @@ def check_leakage(table: pd.DataFrame) -> None:
     LeakageError
         Names the first such group (in order of names) and its splits.
     """
-    placed = table[table["split"] != ""]
+    words = {"group_id": "group", "recording_id": "recording"}
+    if table["group_id"].equals(table["recording_id"]):  # as in most tables: there is nothing more to see
+        words.pop("recording_id")
+    placed = table.loc[(table["split"] != "").to_numpy(dtype=bool), [*words, "split"]]
     splits = pd.factorize(placed["split"])[0]
-    for column, word in (("group_id", "group"), ("recording_id", "recording")):
+    for column, word in words.items():
         groups, names = pd.factorize(placed[column])
         first = np.full(len(names), -1)
         first[groups[::-1]] = splits[::-1]
