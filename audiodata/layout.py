@@ -99,7 +99,7 @@ def place(examples: pd.DataFrame, aimed: int, counts: Mapping[str, int] | None =
         the shards.
     """
     hashes = clip_hashes(examples["clip_id"])
-    order = np.lexsort((examples["start_sample"].to_numpy(), hashes, pd.factorize(examples["split"], sort=True)[0]))
+    order = _order(pd.factorize(examples["split"], sort=True)[0], hashes, examples["start_sample"].to_numpy())
     placed = examples.take(order).reset_index(drop=True)
     hashes = hashes[order]
     names: list[str] = []
@@ -112,3 +112,11 @@ def place(examples: pd.DataFrame, aimed: int, counts: Mapping[str, int] | None =
         names += [shard_name(split, number) for number in range(count)]
     placed["shard"], placed["row"] = take_texts(names, codes), numbers_in_shard
     return placed
+
+
+def _order(splits: np.ndarray, hashes: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Order by split, then by hash, then by start."""
+    order = np.argsort(hashes)  # several times as fast as sorting by all three at once
+    if (np.diff(hashes[order]) == 0).any():
+        order = np.lexsort((starts, hashes))
+    return order[np.argsort(splits[order].astype(np.int16), kind="stable")]
