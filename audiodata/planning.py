@@ -22,7 +22,7 @@ from audiodata.layout import clip_hashes, cut_segments, place, shard_counts, sha
 from audiodata.noise_bank import NoiseRecording
 from audiodata.records import ClipSpan, ExampleSpan, Truth, read_partner
 from audiodata.resolved_settings import clip_lengths, drafted_settings, resolve
-from audiodata.shard_inputs import PlannedShard, by_shard, planned_shards
+from audiodata.shard_inputs import PlannedShard, planned_shards, shard_spans
 from audiodata.timing import samples_to_seconds, segment_count
 
 SPANS_AT_ONCE = 10_000
@@ -152,8 +152,8 @@ def _in_fresh_shards(clips: pd.DataFrame, fresh: np.ndarray, counts: Mapping[str
 
 def shard_drafts(drafted: DraftPlan, root: str, folder: str) -> Iterator[ShardDraft]:
     """Make the draft of each shard, one at a time, in the order of their names."""
-    for file, split, rows in by_shard(drafted.clips):
-        settings = drafted.settings.of_split(split)
+    for file, split, begin, end in shard_spans(drafted.clips):
+        settings, rows = drafted.settings.of_split(split), drafted.clips.iloc[begin:end]
         truths = _truths(_label_indices(rows, settings), rows["azimuth_deg"])
         clips = tuple(zip(_spans(rows, "clip_duration_s"), truths, strict=True))
         yield ShardDraft(root, folder, file, split, settings, drafted.catalog.clean, clips)

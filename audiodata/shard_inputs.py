@@ -1,7 +1,8 @@
 """The shards of a plan with their fingerprints, in columns: those of `audiodata.assembly.shard_fingerprint`, without a record for each example."""
 
+import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 
 from audiodata.assembly import described_clip, frame_of_inputs
 from audiodata.build_settings import BuildSettings
+from audiodata.findings import as_arrow
 from audiodata.fingerprint import canonical_json, hash_bytes
 from audiodata.json_columns import each, joined, json_hashes, json_numbers, json_texts
 from audiodata.records import read_partner
@@ -24,14 +26,23 @@ class PlannedShard(NamedTuple):
     Attributes
     ----------
     file, split, fingerprint : str
-    rows : DataFrame
-        Its examples, in order.
+    examples : DataFrame
+        All examples of the plan.
+    begin, end : int
+        Where those of the shard are.
     """
 
     file: str
     split: str
     fingerprint: str
-    rows: pd.DataFrame
+    examples: pd.DataFrame
+    begin: int
+    end: int
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """Its examples, in order; cut out when they are asked for, which few shards of a resumed build are."""
+        return self.examples.iloc[self.begin : self.end]
 
 
 def planned_shards(examples: pd.DataFrame, settings: BuildSettings) -> Iterator[PlannedShard]:
@@ -43,45 +54,88 @@ def planned_shards(examples: pd.DataFrame, settings: BuildSettings) -> Iterator[
         Of `audiodata.planning.BuildPlan`.
     settings : BuildSettings
     """
-    frames = {split: frame_of_inputs(settings.of_split(split)) for split in examples["split"].unique()}
-    some: list[tuple[str, str, pd.DataFrame]] = []
-    begin = end = 0
-    for shard in by_shard(examples):
+    shards = shard_spans(examples)
+    frames = {split: frame_of_inputs(settings.of_split(split)) for split in {shard.split for shard in shards}}
+    some: list[ShardSpan] = []
+    for shard in shards:
         some.append(shard)
-        end += len(shard[2])
-        if end - begin >= EXAMPLES_AT_ONCE or end == len(examples):
-            yield from _with_fingerprints(some, input_texts(examples.iloc[begin:end]), frames)
-            some, begin = [], end
+        if shard.end - some[0].begin >= EXAMPLES_AT_ONCE or shard.end == len(examples):
+            for one, inputs in zip(some, _inputs(examples, some), strict=True):
+                before, after = frames[one.split]
+                yield PlannedShard(one.file, one.split, hash_bytes(b"".join([before, b"[", inputs, b"]", after])), examples, one.begin, one.end)
+            some = []
 
 
-def by_shard(placed: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """File name, split and rows of each shard of a table that is in the order of its shards."""
-    codes, files = pd.factorize(placed["shard"])
-    ends = np.searchsorted(codes, np.arange(len(files)), side="right")
-    for file, start, end in zip(files, [0, *ends], ends, strict=False):
-        rows = placed.iloc[start:end]
-        yield str(file), str(rows["split"].iloc[0]), rows
+class ShardSpan(NamedTuple):
+    """Where a shard is in a table that is in the order of its shards: rows from `begin` to before `end`."""
+
+    file: str
+    split: str
+    begin: int
+    end: int
 
 
-def _with_fingerprints(
-    shards: list[tuple[str, str, pd.DataFrame]], inputs: pa.LargeStringArray, frames: dict[str, tuple[bytes, bytes]]
-) -> Iterator[PlannedShard]:
-    ends = np.cumsum([0, *(len(rows) for _, _, rows in shards)], dtype=np.int32)
-    together = pc.binary_join(pa.ListArray.from_arrays(ends, inputs), pa.scalar(",", inputs.type)).to_pylist()
-    for (file, split, rows), text in zip(shards, together, strict=True):
-        before, after = frames[split]
-        yield PlannedShard(file, split, hash_bytes(before + b"[" + text.encode("utf-8") + b"]" + after), rows)
+def shard_spans(placed: pd.DataFrame) -> list[ShardSpan]:
+    """Find the shards of a table with ``shard`` and ``split`` that is in the order of its shards."""
+    ends = pc.run_end_encode(as_arrow(placed["shard"]), pa.int64()).run_ends.to_pylist()
+    begins = [0, *ends[:-1]] if ends else []
+    files, splits = (placed[name].iloc[begins].tolist() for name in ("shard", "split"))
+    return list(map(ShardSpan, files, splits, begins, ends))
+
+
+def _inputs(examples: pd.DataFrame, shards: list[ShardSpan]) -> Iterator[memoryview]:
+    """Cut what is written of the inputs of each shard, with commas between them, out of one text."""
+    begin, end = shards[0].begin, shards[-1].end
+    _, offsets, data = joined(input_texts(examples.iloc[begin:end]), ",").buffers()
+    ends = np.frombuffer(offsets, dtype=np.int64)
+    for shard in shards:
+        yield memoryview(data)[ends[shard.begin - begin] : ends[shard.end - begin] - 1]
 
 
 def input_texts(examples: pd.DataFrame) -> pa.LargeStringArray:
     """Canonical JSON of the input of each example, as `audiodata.assembly.shard_fingerprint` has it."""
-    numbers = {name: json_numbers(examples[name].to_numpy()) for name in
-               ("file_start_s", "clip_duration_s", "index", "start_sample", "valid", "label_index", "azimuth_deg")}
-    item, reader, example_id = (json_texts(examples[name], ensure_ascii=False) for name in ("item", "reader", "example_id"))
-    channels = each(examples["channels"], lambda text: json.dumps([int(channel) for channel in text.split(",") if text], separators=(",", ":")))
-    clip = joined(numbers["file_start_s"], numbers["clip_duration_s"], numbers["index"], channels, item, reader, by=",")
-    partner = each(examples["partner"], lambda text: f",{canonical_json(described_clip(read_partner(text)))}" if text else "")
-    truth = joined("[", numbers["label_index"], ",", numbers["azimuth_deg"], "]")
-    recordings = joined("[", clip, "]", partner)
-    sha256 = json_hashes(pa.array(examples["sha256"]))
-    return joined("[", joined(example_id, sha256, recordings, numbers["start_sample"], numbers["valid"], truth, by=","), "]")
+    parts = ((before, _written(examples[name], write)) for before, name, write in _PARTS)
+    return joined(*itertools.chain.from_iterable(parts), "]]")
+
+
+def _written(column: pd.Series, write: Callable[[pd.Series], pa.LargeStringArray]) -> str | pa.LargeStringArray:
+    """Write a column, once where it is the same in every row, as most columns of most tables are."""
+    is_same = len(column) > 1 and column.iloc[0] == column.iloc[-1] and bool((column == column.iloc[0]).all())
+    return write(column.iloc[:1])[0].as_py() if is_same else write(column)
+
+
+def _text(column: pd.Series) -> pa.LargeStringArray:
+    return json_texts(column, ensure_ascii=False)
+
+
+def _number(column: pd.Series) -> pa.LargeStringArray:
+    return json_numbers(column.to_numpy())
+
+
+def _hash(column: pd.Series) -> pa.LargeStringArray:
+    return json_hashes(pa.array(column))
+
+
+def _channels(column: pd.Series) -> pa.LargeStringArray:
+    return each(column, lambda text: json.dumps([int(channel) for channel in text.split(",") if text], separators=(",", ":")))
+
+
+def _partner(column: pd.Series) -> pa.LargeStringArray:
+    return each(column, lambda text: f",{canonical_json(described_clip(read_partner(text)))}" if text else "")
+
+
+_PARTS = (  # of the text of an example, in order: what stands before a column, its name, and what writes it
+    ("[", "example_id", _text),
+    (",", "sha256", _hash),
+    (",[", "file_start_s", _number),
+    (",", "clip_duration_s", _number),
+    (",", "index", _number),
+    (",", "channels", _channels),
+    (",", "item", _text),
+    (",", "reader", _text),
+    ("]", "partner", _partner),
+    (",", "start_sample", _number),
+    (",", "valid", _number),
+    (",[", "label_index", _number),
+    (",", "azimuth_deg", _number),
+)
