@@ -75,7 +75,7 @@ def plan_cache(
     fine["samples"] = clip_lengths(rows, findings, settings)
     fine["sha256"] = pd.arrays.ArrowExtensionArray(pa.chunked_array([findings.hashes(rows)]))
     examples = _cut(fine, settings)
-    ledger = _reject_uncut(ledger, fine, examples, settings)
+    ledger = _reject_uncut(ledger, fine, settings)
     examples["label_index"] = _label_indices(examples, settings)
     return BuildPlan(catalog, settings, ledger, place(examples.drop(columns="samples"), catalog.shards.examples))
 
@@ -225,8 +225,8 @@ def _example_spans(rows: pd.DataFrame) -> Iterator[ExampleSpan]:
 
 
 def _label_indices(rows: pd.DataFrame, settings: BuildSettings) -> pd.Series:
-    index = {name: number for number, name in enumerate(settings.classes)}
-    return rows["label"].map(index).fillna(-1).astype("int64")
+    index = pc.index_in(as_arrow(rows["label"]), value_set=pa.array(settings.classes, pa.large_string()))
+    return pd.Series(index.fill_null(-1).to_numpy().astype(np.int64), index=rows.index)
 
 
 def _cut(fine: pd.DataFrame, settings: BuildSettings) -> pd.DataFrame:
@@ -234,9 +234,9 @@ def _cut(fine: pd.DataFrame, settings: BuildSettings) -> pd.DataFrame:
     return cut_segments(clips, length=settings.length, hop=settings.hop, min_fill=settings.min_fill, sample_rate=settings.sample_rate or 1)
 
 
-def _reject_uncut(ledger: pd.DataFrame, fine: pd.DataFrame, examples: pd.DataFrame, settings: BuildSettings) -> pd.DataFrame:
-    """Clips that gave no example are too short for one; only the policy "drop" has them."""
-    cut = pc.is_in(as_arrow(fine["clip_id"]), value_set=as_arrow(examples["clip_id"])).to_numpy(zero_copy_only=False)
+def _reject_uncut(ledger: pd.DataFrame, fine: pd.DataFrame, settings: BuildSettings) -> pd.DataFrame:
+    """Clips that give no example are too short for one; only the policy "drop" has them."""
+    cut = segment_count(fine["samples"].to_numpy(), settings.length, settings.hop, settings.min_fill) > 0
     if cut.all():
         return ledger
     uncut, rate = fine.loc[~cut, ["clip_id", "samples"]], settings.sample_rate
