@@ -86,16 +86,16 @@ def shard_spans(placed: pd.DataFrame) -> list[ShardSpan]:
 def _inputs(examples: pd.DataFrame, shards: list[ShardSpan]) -> Iterator[memoryview]:
     """Cut what is written of the inputs of each shard, with commas between them, out of one text."""
     begin, end = shards[0].begin, shards[-1].end
-    _, offsets, data = joined(input_texts(examples.iloc[begin:end]), ",").buffers()
+    _, offsets, data = _input_texts(examples.iloc[begin:end]).buffers()
     ends = np.frombuffer(offsets, dtype=np.int64)
     for shard in shards:
         yield memoryview(data)[ends[shard.begin - begin] : ends[shard.end - begin] - 1]
 
 
-def input_texts(examples: pd.DataFrame) -> pa.LargeStringArray:
-    """Canonical JSON of the input of each example, as `audiodata.assembly.shard_fingerprint` has it."""
+def _input_texts(examples: pd.DataFrame) -> pa.LargeStringArray:
+    """Canonical JSON of the input of each example, as `audiodata.assembly.shard_fingerprint` has it, and a comma."""
     parts = ((before, _written(examples[name], write)) for before, name, write in _PARTS)
-    return joined(*itertools.chain.from_iterable(parts), "]]")
+    return joined(*itertools.chain.from_iterable(parts), "]],")
 
 
 def _written(column: pd.Series, write: Callable[[pd.Series], pa.LargeStringArray]) -> str | pa.LargeStringArray:
