@@ -136,7 +136,9 @@ def _check_further_files(table: pd.DataFrame, where: str) -> None:
     """Look at each text once: most tables have the same empty one in every row."""
     unsafe = [texts for texts in table["more_paths"].unique() if texts and not all(is_safe_path(path) for path in texts.split("|"))]
     _refuse(table, table["more_paths"].isin(unsafe).to_numpy(), where, "more_paths", "must be relative and lead nowhere but down")
-    _refuse(table, _matching(table["channels"], _NOT_CHANNELS), where, "channels", "must be numbers joined by commas")
+    channels = pd.Series(table["channels"].unique(), dtype="str")
+    wrong = channels[_matching(channels, _NOT_CHANNELS)]
+    _refuse(table, table["channels"].isin(wrong).to_numpy(), where, "channels", "must be numbers joined by commas")
     unsafe = [text for text in table["partner"].unique() if text and not is_safe_path(read_partner(text).path)]
     _refuse(table, table["partner"].isin(unsafe).to_numpy(), where, "partner", "must have a relative path that leads nowhere but down")
 

@@ -103,7 +103,7 @@ def read_table(path: Path, columns: Spellings, optional: Spellings | None = None
     head = _Head.of(path, data, columns, optional or {})
     body = data[head.offset :]
     del data  # a hundred megabytes for the longest list
-    if not body.strip():
+    if not body or body.isspace():
         raise MetadataError(f"{path}: has no rows; is it a complete file?")
     if head.separator == ",":
         body = body.replace(b", ", b",")
