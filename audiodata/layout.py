@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from audiodata.findings import take_texts
+from audiodata.findings import as_arrow, take_texts
+from audiodata.json_columns import joined, json_numbers
 from audiodata.text_hashes import first_words
 from audiodata.timing import samples_to_seconds, segment_count
 
@@ -62,9 +64,9 @@ def cut_segments(clips: pd.DataFrame, *, length: int, hop: int, min_fill: float,
         fills) and ``start_s, duration_s`` of the example in the recording.
     """
     counts = segment_count(clips["samples"].to_numpy(), length, hop, min_fill)
-    examples = (clips if (counts == 1).all() else clips.take(np.repeat(np.arange(len(clips)), counts))).reset_index(drop=True)
+    examples = (clips if (counts == 1).all() else _take_rows(clips, np.repeat(np.arange(len(clips)), counts))).reset_index(drop=True)
     number = np.arange(len(examples)) - np.repeat(np.cumsum(counts) - counts, counts)
-    examples["example_id"] = examples["clip_id"] + "#" + pd.Series(number).astype(str)
+    examples["example_id"] = joined(as_arrow(examples["clip_id"]), "#", json_numbers(number)).to_pandas().astype("str")
     examples["start_sample"] = number * hop
     examples["valid"] = np.minimum(examples["samples"] - examples["start_sample"], length)
     examples["start_s"] = (examples["start_s"] + examples["start_sample"] / sample_rate).round(6)
@@ -78,6 +80,20 @@ def shard_counts(splits: Sequence[str], examples: np.ndarray, aimed: int) -> dic
     codes, names = pd.factorize(splits)
     totals = np.bincount(codes, examples, len(names))
     return {name: shard_count(int(total), aimed) for name, total in zip(names, totals, strict=True)}
+
+
+def _take_rows(table: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:
+    """Take rows, numbered anew; a column that has the same text throughout, as several of most tables have, is repeated instead."""
+    taken = {name: _repeated(table[name], len(rows)) if _is_same(table[name]) else table[name].array.take(rows) for name in table.columns}
+    return pd.DataFrame(taken, copy=False)
+
+
+def _is_same(column: pd.Series) -> bool:
+    return column.dtype == "str" and len(column) > 0 and column.iloc[0] == column.iloc[-1] and bool((column == column.iloc[0]).all())
+
+
+def _repeated(column: pd.Series, count: int) -> pd.Series:
+    return pa.repeat(pa.scalar(column.iloc[0], pa.large_string()), count).to_pandas().astype("str")
 
 
 def place(examples: pd.DataFrame, aimed: int, counts: Mapping[str, int] | None = None) -> pd.DataFrame:
@@ -100,7 +116,7 @@ def place(examples: pd.DataFrame, aimed: int, counts: Mapping[str, int] | None =
     """
     hashes = clip_hashes(examples["clip_id"])
     order = _order(pd.factorize(examples["split"], sort=True)[0], hashes, examples["start_sample"].to_numpy())
-    placed = examples.take(order).reset_index(drop=True)
+    placed = _take_rows(examples, order)
     hashes = hashes[order]
     names: list[str] = []
     codes, numbers_in_shard = (np.zeros(len(placed), dtype=np.int64) for _ in range(2))

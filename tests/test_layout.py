@@ -1,5 +1,7 @@
 """Where examples go: by hash, never by order."""
 
+import hashlib
+
 import numpy as np
 import pandas as pd
 from hypothesis import given, settings
@@ -65,6 +67,16 @@ def test_doubling_the_shards_cuts_each_in_two():
     for count in (1, 2, 4, 64):
         np.testing.assert_array_equal(shard_numbers(hashes, 2 * count) // 2, shard_numbers(hashes, count))
     assert set(shard_numbers(hashes, 4)) == {0, 1, 2, 3}
+
+
+@given(st.lists(st.sampled_from(["train", "val"]), min_size=1, max_size=30), st.integers(1, 3), st.booleans())
+def test_the_order_is_that_of_splits_hashes_and_times_whatever_it_was(splits, segments, alike):
+    labels = ["a" if alike else f"{row % 3}" for row in range(len(splits))]
+    clips = clips_table(len(splits), samples=(16000 * segments,)).assign(split=splits, label=labels)
+    examples = cut(clips).sample(frac=1, random_state=0)
+    first_bytes = examples["clip_id"].map(lambda text: hashlib.sha256(text.encode()).digest())
+    expected = examples.assign(hash=first_bytes).sort_values(["split", "hash", "start_sample"]).drop(columns="hash").reset_index(drop=True)
+    pd.testing.assert_frame_equal(place(examples, 4)[expected.columns.tolist()], expected)
 
 
 def test_segments_of_a_clip_stay_together_and_rows_count_from_zero():
