@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Literal, Protocol
 
 import numpy as np
-import scipy.fft
+import scipy
 from numba import njit
 from pydantic import Field
 

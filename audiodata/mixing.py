@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-import scipy.fft
+import scipy
 from pydantic import Field, field_validator, model_validator
 
 from audiodata.errors import CatalogError, MetadataError

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 
 def connected_rows(members: np.ndarray) -> np.ndarray:
@@ -28,8 +27,8 @@ def connected_rows(members: np.ndarray) -> np.ndarray:
     """
     first = np.repeat(members[:, 0], members.shape[1] - 1)
     size = int(members.max()) + 1 if members.size else 0
-    links = coo_array((np.ones(len(first)), (first, members[:, 1:].ravel())), shape=(size, size))
-    return connected_components(links, directed=False)[1][members[:, 0]]
+    links = scipy.sparse.coo_array((np.ones(len(first)), (first, members[:, 1:].ravel())), shape=(size, size))
+    return scipy.sparse.csgraph.connected_components(links, directed=False)[1][members[:, 0]]
 
 
 def named_groups(connected: np.ndarray, names: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import i0
+import scipy
 
 HALF_WIDTH = 128
 """Samples on either side of an impulse: what lies further from it is 0."""
@@ -52,5 +52,5 @@ def delayed_impulses(delays: Sequence[float] | np.ndarray, gains: Sequence[float
     delays = np.asarray(delays, dtype=np.float64)[:, np.newaxis]
     times = np.arange(int(np.ceil(max(delays.max(), longest))) + 2 * HALF_WIDTH + 1) - HALF_WIDTH - delays
     inside = np.maximum(1 - np.square(times / HALF_WIDTH), 0.0)
-    window = np.where(np.abs(times) < HALF_WIDTH, i0(_KAISER_BETA * np.sqrt(inside)) / i0(_KAISER_BETA), 0.0)
+    window = np.where(np.abs(times) < HALF_WIDTH, scipy.special.i0(_KAISER_BETA * np.sqrt(inside)) / scipy.special.i0(_KAISER_BETA), 0.0)
     return Responses(np.asarray(gains, dtype=np.float64)[:, np.newaxis] * np.sinc(times) * window, HALF_WIDTH)

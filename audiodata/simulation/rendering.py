@@ -1,7 +1,7 @@
 """A mono sound and impulse responses to what the microphones record."""
 
 import numpy as np
-from scipy import fft
+import scipy
 
 from audiodata.errors import ClipError
 from audiodata.simulation.delays import Responses
@@ -44,9 +44,9 @@ def convolve(sound: np.ndarray, responses: Responses) -> np.ndarray:
         round, and what an impulse between two samples would ring before that moment is cut.
     """
     length = len(sound) + responses.taps.shape[1] - 1
-    size = fft.next_fast_len(length, real=True)
-    spectrum = fft.rfft(sound.astype(np.float64), size)
-    return fft.irfft(spectrum * fft.rfft(responses.taps, size), size)[:, responses.lead : length]
+    size = scipy.fft.next_fast_len(length, real=True)
+    spectrum = scipy.fft.rfft(sound.astype(np.float64), size)
+    return scipy.fft.irfft(spectrum * scipy.fft.rfft(responses.taps, size), size)[:, responses.lead : length]
 
 
 def loudest_start(sound: np.ndarray, length: int) -> int:
