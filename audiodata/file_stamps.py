@@ -12,7 +12,7 @@ from pyarrow.fs import FileInfo, FileType, LocalFileSystem
 from audiodata.clip_files import file_stamp
 
 LOOKS_AT_ONCE = 16  # a shared file system takes its time for one look, and hardly more for many at once
-FILES_PER_LOOK, PARTS_AHEAD = 500, 2
+LEAST_FILES, PARTS_AHEAD = 100, 2  # fewer at a time are not worth a thread's turn
 Part = TypeVar("Part")
 
 
@@ -94,7 +94,8 @@ class FileStamps:
     def _begin(self, files: ClipFiles) -> _Looks:
         different = dict.fromkeys(itertools.chain(files.first, *files.more.values()))  # many clips may lie in one recording
         paths = files.first if len(different) == len(files.first) and not files.more else list(different)
-        return _Looks(files, paths, [self._pool.submit(self._look, paths[at : at + FILES_PER_LOOK]) for at in range(0, len(paths), FILES_PER_LOOK)])
+        share = max(len(paths) // LOOKS_AT_ONCE, LEAST_FILES)
+        return _Looks(files, paths, [self._pool.submit(self._look, paths[at : at + share]) for at in range(0, len(paths), share)])
 
     def _look(self, paths: Sequence[str]) -> list[str]:
         """Stamps of files; Arrow looks at many without keeping other threads of this process from their work."""

@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -81,10 +81,19 @@ class KeyedClips(NamedTuple):
         return joined("[", *itertools.islice(pieces, 1, None), "]")
 
 
-def keyed(table: pd.DataFrame, parts: Iterable[np.ndarray]) -> Iterator[KeyedClips]:
-    """Take parts of a table, given by their rows: most tables have the same in every row of most columns, which are taken once."""
-    is_same = {name: bool((table[name] == table[name].iloc[0]).all()) for name in _WRITERS} if len(table) else {}
-    differing = table[[name for name, same in is_same.items() if not same]]
-    same = table[[name for name, same in is_same.items() if same]].head(1)
-    for rows in parts:
-        yield KeyedClips(rows, differing.take(rows), same)
+class KeyedTable:
+    """A clips table whose clips are taken with what they hang on: most tables have the same in every row of most columns, which are taken once.
+
+    Parameters
+    ----------
+    table : DataFrame
+    """
+
+    def __init__(self, table: pd.DataFrame):
+        is_same = {name: bool((table[name] == table[name].iloc[0]).all()) for name in _WRITERS} if len(table) else {}
+        self._differing = table[[name for name, same in is_same.items() if not same]]
+        self._same = table[[name for name, same in is_same.items() if same]].head(1)
+
+    def take(self, rows: np.ndarray) -> KeyedClips:
+        """Take the clips of some rows."""
+        return KeyedClips(rows, self._differing.take(rows), self._same)

@@ -6,7 +6,8 @@ It can be deleted at any time; the next build then looks at every file again.
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from audiodata.file_stamps import FileStamps
 from audiodata.findings import Findings, as_arrow
-from audiodata.inspection_keys import clip_key, keyed
+from audiodata.inspection_keys import KeyedTable, clip_key
 from audiodata.inspection_rows import VERSION, read_batches, read_inspection, read_sounds, write_batch
 from audiodata.ledger import Ledger
 from audiodata.records import ClipSpan, Inspection
@@ -62,11 +63,10 @@ class InspectionStore:
         root : path
             The data root.
         """
-        batches = list(read_batches(self._ledger.inspections(VERSION)))
-        known = [(batch.filter(pa.array(rows >= 0)), rows[rows >= 0]) for batch, rows in _with_rows(batches, findings)]
-        parts = zip((batch for batch, _ in known), keyed(table, (rows for _, rows in known)), strict=True)
+        known = _of_candidates(deque(read_batches(self._ledger.inspections(VERSION))), findings)
+        keyed = KeyedTable(table)
         with FileStamps(root) as stamps:
-            for (batch, part), found in stamps.of_each(parts, lambda both: both[1].files()):
+            for (batch, part), found in stamps.of_each(((batch, keyed.take(rows)) for batch, rows in known), lambda both: both[1].files()):
                 holds = pc.equal(batch["key"], part.keys(pa.array(found, pa.large_string())))
                 _put(findings, batch.filter(holds), part.rows[holds.to_numpy(zero_copy_only=False)])
 
@@ -96,13 +96,15 @@ class InspectionStore:
             self._ledger.settle(zip(*(part[name].tolist() for name in VERDICT_COLUMNS), strict=True))
 
 
-def _with_rows(batches: Sequence[pa.RecordBatch], findings: Findings) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
-    """Take batches with the row of each clip in the table, -1 for one that is no candidate."""
+def _of_candidates(batches: deque[pa.RecordBatch], findings: Findings) -> Iterator[tuple[pa.RecordBatch, np.ndarray]]:
+    """Take what is remembered of candidates out of batches, with their rows; a batch that has been dealt with need not be kept."""
     rows = findings.candidate_rows(pa.chunked_array([batch["clip_id"] for batch in batches], pa.large_string()))
     end = 0
-    for batch in batches:
+    while batches:
+        batch = batches.popleft()
         begin, end = end, end + len(batch)
-        yield batch, rows[begin:end]
+        is_candidate = rows[begin:end] >= 0
+        yield (batch if is_candidate.all() else batch.filter(pa.array(is_candidate))), rows[begin:end][is_candidate]
 
 
 def _put(findings: Findings, found: pa.RecordBatch, rows: np.ndarray) -> None:

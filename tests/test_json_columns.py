@@ -14,7 +14,7 @@ from audiodata import file_stamps
 from audiodata.clip_files import clip_stamp, file_stamp
 from audiodata.clips import clips_table
 from audiodata.file_stamps import ClipFiles, FileStamps
-from audiodata.inspection_keys import clip_key, keyed
+from audiodata.inspection_keys import KeyedTable, clip_key
 from audiodata.json_columns import each, joined, json_hashes, json_numbers, json_texts
 from audiodata.planning import spans_at
 from audiodata.records import ClipSpan, partner_text
@@ -85,8 +85,8 @@ def test_what_an_inspection_hangs_on_is_the_same_in_columns(clips):
     table = table_of(clips)
     spans = list(spans_at(table, np.arange(len(table))))
     stamps = [f"{number}-1+" for number in range(len(table))]
-    rows = [np.arange(1, len(table)), np.arange(1)]
-    for part in keyed(table, rows):
+    keyed = KeyedTable(table)
+    for part in map(keyed.take, (np.arange(1, len(table)), np.arange(1))):
         texts = part.keys(pa.array([stamps[row] for row in part.rows], pa.large_string())).to_pylist()
         assert texts == [json.dumps(clip_key(spans[row], stamps[row])) for row in part.rows]
         files = part.files()
@@ -98,7 +98,7 @@ def files_of(clips):
 
 
 def test_stamps_are_those_of_one_clip_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_stamps, "FILES_PER_LOOK", 100)
+    monkeypatch.setattr(file_stamps, "LEAST_FILES", 70)
     for number in range(600):
         (tmp_path / f"{number}.wav").write_bytes(bytes(number))
     clips = [ClipSpan("", f"{number % 700}.wav", more_paths=(f"{number // 3}.wav",) if number % 2 else ()) for number in range(1000)]
