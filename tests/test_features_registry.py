@@ -293,7 +293,7 @@ def test_versions_name_the_backend_and_the_packages():
 
 
 def test_a_backend_that_is_not_installed_names_the_command(monkeypatch):
-    monkeypatch.setitem(stft.FFT_BACKENDS, "mkl", stft.FftBackend("no_such_module", {}, ()))
+    monkeypatch.setitem(stft.FFT_BACKENDS, "mkl", stft.FftBackend("no_such_module", {}, ("no_such_package",)))
     for call in (
         lambda: numeric_versions("mkl"),
         lambda: log_mel(np.zeros(99, np.float32), sample_rate=8000, fft="mkl"),

@@ -9,7 +9,7 @@ import importlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache, partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -90,9 +90,24 @@ class FftBackend:
         try:
             rfft = importlib.import_module(self.module).rfft
         except ImportError as error:
-            message = f"the FFT of {self.module} is not installed ({error}); install it with: pip install 'audiodata[fast]'"
-            raise EnvironmentFault(message) from error
+            raise self._missing(error) from error
         return lambda frames: np.ascontiguousarray(rfft(frames, axis=0, **self.options))
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of its packages, which need not be loaded for that: whoever plans leaves the FFTs to others.
+
+        Raises
+        ------
+        EnvironmentFault
+            One of them isn't installed.
+        """
+        try:
+            return {name: package_version(name) for name in self.packages}
+        except PackageNotFoundError as error:
+            raise self._missing(error) from error
+
+    def _missing(self, error: ImportError) -> EnvironmentFault:
+        return EnvironmentFault(f"the FFT of {self.module} is not installed ({error}); install it with: pip install 'audiodata[fast]'")
 
 
 FFT_BACKENDS = {
@@ -118,9 +133,7 @@ def numeric_versions(fft: str = "scipy") -> dict[str, str]:
     EnvironmentFault
         The backend isn't installed.
     """
-    backend = fft_backend(fft)
-    backend.load()
-    return {"fft": fft} | {name: package_version(name) for name in ("numba", "numpy", *backend.packages)}
+    return {"fft": fft} | {name: package_version(name) for name in ("numba", "numpy")} | fft_backend(fft).versions()
 
 
 @cache
