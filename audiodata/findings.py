@@ -1,5 +1,6 @@
 """What inspection found of a table's clips, in columns: what planning needs of each clip and nothing else, so that millions fit in memory."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
@@ -129,12 +130,30 @@ class Findings:
     def put(self, found: Sequence[Inspection], rows: Sequence[int] | None = None) -> None:
         """Take inspections in, and judge them; with their rows where these are known, which saves looking for them."""
         rows = [self.row(one.clip_id) for one in found] if rows is None else rows
-        durations_s = self._durations_s[rows].tolist() if found else []
-        self.verdict[rows] = [self.verdicts.code(self._judge.one(*one)) for one in zip(found, durations_s, strict=True)]
-        self.format[rows] = [self.formats.code((one.sample_rate, one.channels, one.shape)) for one in found]
-        self.samples[rows] = [one.samples for one in found]
-        self.sha256[rows] = _as_bytes(pa.array([one.sha256 for one in found], pa.string()))
-        self.content[rows] = _as_bytes(pa.array([one.content_sha256 for one in found], pa.string()))
+        self.put_alike(found, np.arange(len(found)), np.asarray(rows, dtype=np.int64))
+
+    def put_alike(self, found: Sequence[Inspection], which: np.ndarray, rows: np.ndarray) -> None:
+        """Take in inspections that several clips may share.
+
+        Parameters
+        ----------
+        found : sequence of Inspection
+        which : array of int, shape [clip]
+            The one that each clip has.
+        rows : array of int, shape [clip]
+        """
+        failed = np.array([bool(one.reason) for one in found], dtype=bool)[which]  # for whatever duration was expected
+        codes = {number: self._verdict_code(found[number], math.nan) for number in np.unique(which[failed]).tolist()}
+        self.verdict[rows[failed]] = [codes[number] for number in which[failed].tolist()]
+        others = zip(which[~failed].tolist(), self._durations_s[rows[~failed]].tolist(), strict=True)
+        self.verdict[rows[~failed]] = [self._verdict_code(found[number], duration_s) for number, duration_s in others]
+        self.format[rows] = np.array([self.formats.code((one.sample_rate, one.channels, one.shape)) for one in found], dtype=np.int32)[which]
+        self.samples[rows] = np.array([one.samples for one in found], dtype=np.int64)[which]
+        self.sha256[rows] = _as_bytes(pa.array([one.sha256 for one in found], pa.string()))[which]
+        self.content[rows] = _as_bytes(pa.array([one.content_sha256 for one in found], pa.string()))[which]
+
+    def _verdict_code(self, found: Inspection, duration_s: float) -> int:
+        return self.verdicts.code(self._judge.one(found, duration_s))
 
     def put_columns(self, found: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Take in those of many inspections of sound that are fine beyond doubt; return which they were (bool [clip]).

@@ -26,7 +26,7 @@ SCHEMA = pa.schema([("clip_id", pa.large_string()), ("key", pa.large_string()), 
 def write_batch(clip_ids: Sequence[str], keys: Sequence[str], found: Sequence[Inspection]) -> bytes:
     """Write down what was found of some clips, each with what it hangs on."""
     sounds = [_packed(one) if _is_sound(one) else None for one in found]
-    others = [None if sound else json.dumps(one._asdict(), allow_nan=False) for sound, one in zip(sounds, found, strict=True)]
+    others = [None if sound else _as_json(one) for sound, one in zip(sounds, found, strict=True)]
     columns = [pa.array(values, kind) for values, kind in zip((clip_ids, keys, sounds, others), SCHEMA.types, strict=True)]
     return pa.record_batch(columns, schema=SCHEMA).serialize().to_pybytes()
 
@@ -34,6 +34,11 @@ def write_batch(clip_ids: Sequence[str], keys: Sequence[str], found: Sequence[In
 def _is_sound(found: Inspection) -> bool:
     is_whole = found.measured.keys() == MEASURED.keys() and None not in found.measured.values()
     return is_whole and not found.reason and not found.detail and not found.shape and bool(found.sha256 and found.content_sha256)
+
+
+def _as_json(found: Inspection) -> str:
+    """JSON of what was found, the same for all clips of which the same was found, as of files that are missing."""
+    return json.dumps(found._replace(clip_id="", stamp="")._asdict(), allow_nan=False)
 
 
 def _packed(found: Inspection) -> bytes:
@@ -59,12 +64,24 @@ def read_sounds(sounds: pa.FixedSizeBinaryArray) -> np.ndarray:
     return np.frombuffer(sounds.buffers()[1], dtype=SOUND)[sounds.offset : sounds.offset + len(sounds)]
 
 
-def read_inspection(clip_id: str, sound: bytes | None, other: str | None) -> Inspection:
-    """Read what was found of one clip."""
-    if sound is None:
-        one = json.loads(other)
-        return Inspection(**{**one, "shape": tuple(one["shape"])})
+def read_sound(clip_id: str, sound: bytes) -> Inspection:
+    """Read what was found of one sound."""
     values = _PACKED.unpack(sound)
     hashes = {name: value.hex() for name, value in zip(HASHES, values, strict=False)}
     numbers = dict(zip(_NUMBERS, values[len(HASHES) :], strict=True))
     return Inspection(clip_id, **hashes, **{name: numbers.pop(name) for name in COUNTS}, measured=numbers)
+
+
+def read_others(others: pa.LargeStringArray) -> tuple[list[Inspection], np.ndarray]:
+    """Read the column ``other``, which must have no gaps, each different text once.
+
+    Returns
+    -------
+    list of Inspection
+        Without the clip's id.
+    array of int64, shape [clip]
+        Which of them each clip has.
+    """
+    encoded = others.dictionary_encode()
+    different = map(json.loads, encoded.dictionary.to_pylist())
+    return [Inspection(**{**one, "shape": tuple(one["shape"])}) for one in different], encoded.indices.to_numpy().astype(np.int64)

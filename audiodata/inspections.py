@@ -4,7 +4,6 @@ The memory is a ledger beside the cache (``<cache>.ledger.sqlite``), not in it: 
 It can be deleted at any time; the next build then looks at every file again.
 """
 
-import itertools
 import json
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -18,7 +17,7 @@ import pyarrow.compute as pc
 from audiodata.file_stamps import FileStamps
 from audiodata.findings import Findings, as_arrow
 from audiodata.inspection_keys import KeyedTable, clip_key
-from audiodata.inspection_rows import VERSION, read_batches, read_inspection, read_sounds, write_batch
+from audiodata.inspection_rows import VERSION, read_batches, read_others, read_sound, read_sounds, write_batch
 from audiodata.ledger import Ledger
 from audiodata.records import ClipSpan, Inspection
 from audiodata.shard_memory import ShardMemory
@@ -108,12 +107,19 @@ def _of_candidates(batches: deque[pa.RecordBatch], findings: Findings) -> Iterat
 
 
 def _put(findings: Findings, found: pa.RecordBatch, rows: np.ndarray) -> None:
-    """Read inspections of sounds in columns, which takes a tenth of the time, and what is not plainly fine one by one."""
-    is_sound = found["sound"].is_valid().to_numpy(zero_copy_only=False)
-    is_fine = np.zeros(len(rows), dtype=bool)
-    is_fine[is_sound] = findings.put_columns(read_sounds(found["sound"].drop_null()), rows[is_sound])
-    slow = found.filter(pa.array(~is_fine)).select(["clip_id", "sound", "other"])
-    findings.put(list(itertools.starmap(read_inspection, zip(*(column.to_pylist() for column in slow), strict=True))), rows[~is_fine].tolist())
+    is_sound = found["sound"].is_valid()
+    sounds = is_sound.to_numpy(zero_copy_only=False)
+    _put_sounds(findings, found.filter(is_sound), rows[sounds])
+    others, which = read_others(found["other"].filter(pc.invert(is_sound)))
+    findings.put_alike(others, which, rows[~sounds])
+
+
+def _put_sounds(findings: Findings, found: pa.RecordBatch, rows: np.ndarray) -> None:
+    """Put inspections of sounds in columns, which takes a tenth of the time, and what is not plainly fine one by one."""
+    is_fine = findings.put_columns(read_sounds(found["sound"]), rows)
+    slow = found.filter(pa.array(~is_fine))
+    sounds = map(read_sound, slow["clip_id"].to_pylist(), slow["sound"].to_pylist())
+    findings.put(list(sounds), rows[~is_fine].tolist())
 
 
 def verdicts_of_download(root: Path) -> pd.DataFrame:

@@ -15,14 +15,13 @@ from audiodata import planning
 from audiodata.catalog import parse_catalog
 from audiodata.cleaning import CleanSettings, judge_clip
 from audiodata.findings import Findings
-from audiodata.inspection_rows import SOUND, VERSION, read_batches, read_inspection, read_sounds, write_batch
+from audiodata.inspection_rows import SOUND, VERSION, read_batches, read_others, read_sound, read_sounds, write_batch
 from audiodata.inspections import InspectionStore, verdicts_of_download
 from audiodata.ledger import ClipRow, Ledger
 from audiodata.records import ClipSpan, Inspection
 from audiodata.verdicts import Judge, judge
 
 JUDGE = Judge(CleanSettings(), 1)
-KEPT = ("verdict", "format", "samples", "sha256", "content")
 
 
 def around(threshold):
@@ -72,13 +71,38 @@ def test_an_inspection_comes_back_as_it_was(monkeypatch):
     read = list(read_batches([write_batch(names, names, part) for names, part in zip(ids, parts, strict=True)]))
     assert [len(batch) for batch in read] == [8, 2]
     assert [key for batch in read for key in batch["key"].to_pylist()] == [one.clip_id for one in written]
-    rows = [row for batch in read for row in zip(*(batch[name].to_pylist() for name in ("clip_id", "sound", "other")), strict=True)]
-    assert [read_inspection(*row)._replace(stamp="") for row in rows] == [one._replace(stamp="") for one in written]
-    assert [sound is None for _, sound, _ in rows] == [one.clip_id in "dcfhij" for one in written]
+    found_again = {}
     for batch in read:
-        sounds = batch.slice(1)["sound"].drop_null()
-        one_by_one = [read_inspection("", sound, None).measured["level_db"] for sound in sounds.to_pylist()]
-        assert read_sounds(sounds)["level_db"].tolist() == one_by_one
+        ids, are_sounds = np.array(batch["clip_id"].to_pylist()), batch["sound"].is_valid()
+        sounds = batch["sound"].drop_null()
+        found_again |= {clip_id: read_sound(clip_id, sound) for clip_id, sound in zip(ids[are_sounds], sounds.to_pylist(), strict=True)}
+        assert read_sounds(sounds[1:])["level_db"].tolist() == [read_sound("", sound).measured["level_db"] for sound in sounds[1:].to_pylist()]
+        others, which = read_others(batch["other"].drop_null())
+        names = ids[~np.array(are_sounds)]
+        found_again |= {clip_id: others[number]._replace(clip_id=clip_id) for clip_id, number in zip(names, which, strict=True)}
+        assert set(names) == set("dcfhij") & set(ids)
+    assert found_again == {one.clip_id: one._replace(stamp="") for one in written}
+
+
+def test_what_befell_many_clips_alike_is_read_and_judged_once(tmp_path, monkeypatch):
+    table = table_of(list("abcdef"), duration_s=[1.0, 2.0, 3.0, 4.0, 5.0, math.nan])
+    missing = [Inspection(clip_id, "missing_file", "no such file") for clip_id in "abcd"]
+    images = [found(clip_id, shape=(28, 28), measured={}, sample_rate=0) for clip_id in "ef"]
+    judged, asked = [], Findings(table, JUDGE)
+    asked.put([*missing, *images])
+    monkeypatch.setattr("audiodata.verdicts.judge_clip", lambda one, *others: judged.append(one.reason) or judge_clip(one, *others))
+    recalled = Findings(table, JUDGE)
+    with InspectionStore(tmp_path / "l.sqlite") as store:
+        store.remember(planning.spans_at(table, np.arange(6)), [*missing, *images])
+        store.recall(recalled, table, tmp_path)
+    assert judged == ["missing_file", "", ""]
+    assert verdicts_of(recalled) == verdicts_of(asked) == [("failed", "missing_file", "no such file")] * 4 + [("ok", "", "")] * 2
+    for name in ("samples", "sha256", "content"):
+        np.testing.assert_array_equal(getattr(recalled, name), getattr(asked, name))
+
+
+def verdicts_of(findings):
+    return [findings.verdicts.held[code] for code in findings.verdict]
 
 
 def test_what_the_bytes_of_a_sound_mean_hangs_on_the_version():
@@ -113,7 +137,7 @@ def test_fine_sounds_are_recalled_without_being_judged_one_by_one(tmp_path, monk
     with InspectionStore(tmp_path / "l.sqlite") as store:
         store.remember(planning.spans_at(table, np.arange(len(table))), MIXED)
         store.recall(Findings(table, JUDGE), table, tmp_path)
-    assert sorted(judged) == ["a", "c", "d", "e", "f"]
+    assert sorted(judged) == ["", "", "", "a", "e"]  # what is no sound is read without its name
 
 
 @pytest.mark.parametrize("change", [{"file_start_s": 1.0}, {"duration_s": 9.0}, {"channels": "0"}, {"item": "x"}, {"path": "other.flac"}])
