@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from audiodata.clip_files import CONTROL, UNSAFE_PATH, is_safe_path
 from audiodata.errors import MetadataError
-from audiodata.fingerprint import unit_hashes
 from audiodata.reasons import REASONS
 from audiodata.records import read_partner
+from audiodata.text_hashes import unit_hashes
 
 
 class Column(NamedTuple):

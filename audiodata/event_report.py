@@ -17,10 +17,10 @@ from audiodata.events.polarities import channel_count
 from audiodata.events.record import MICROSECONDS_PER_SECOND, Events, SensorSize, make_events
 from audiodata.events.statistics import summarise
 from audiodata.features import FEATURES
-from audiodata.fingerprint import unit_hashes
 from audiodata.page import embedded, image, short, table
 from audiodata.shards import Cache
 from audiodata.spatial_report import read_json
+from audiodata.text_hashes import unit_hashes
 
 EXAMPLES_DRAWN = 4
 EXAMPLES_MEASURED = 60

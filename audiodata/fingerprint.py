@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from audiodata.errors import CacheError
-from audiodata.text_hashes import first_words
 
 
 def canonical_json(value: Any) -> str:
@@ -64,23 +63,3 @@ def unit_hash(seed: int, *words: str) -> float:
     """
     digest = hashlib.sha256("\x1f".join([str(int(seed)), *words]).encode("utf-8")).digest()
     return int.from_bytes(digest[:7], "big") / 2**56
-
-
-def unit_hashes(seed: int, purpose: str, words: Iterable[str]) -> np.ndarray:
-    """`unit_hash` of ``(purpose, word)`` for many words at once, bit for bit the same.
-
-    Parameters
-    ----------
-    seed : int
-        From the catalog.
-    purpose : str
-        What the numbers are for, e.g. ``"split"``.
-    words : iterable of str
-        One number is made for each.
-
-    Returns
-    -------
-    array of float64, shape [word]
-    """
-    hashes = first_words(words, f"{int(seed)}\x1f{purpose}\x1f".encode())
-    return (hashes >> np.uint64(8)).astype(np.float64) / 2**56

@@ -11,10 +11,10 @@ import pandas as pd
 from audiodata import spatial_pictures
 from audiodata.errors import CacheError
 from audiodata.features.spatial import GccPhatConfig, lags
-from audiodata.fingerprint import unit_hashes
 from audiodata.geometry import pair_lags
 from audiodata.page import image, short, table
 from audiodata.shards import Cache
+from audiodata.text_hashes import unit_hashes
 from audiodata.timing import samples_to_seconds
 
 DIRECTIONS_DRAWN = 3

@@ -14,8 +14,8 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from audiodata.errors import CatalogError, LeakageError, MetadataError
-from audiodata.fingerprint import unit_hashes
 from audiodata.settings import Settings, nearest
+from audiodata.text_hashes import unit_hashes
 
 SPLITS = ("train", "val", "test")
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}

@@ -19,9 +19,9 @@ from audiodata.datasets import read_clips
 from audiodata.download import VideoTask, WantedClip
 from audiodata.errors import CatalogError, MetadataError
 from audiodata.findings import as_arrow
-from audiodata.fingerprint import unit_hashes
 from audiodata.resolve import DownloadOptions
 from audiodata.splits import assign_splits
+from audiodata.text_hashes import unit_hashes
 
 CLIPS_AT_ONCE = 10_000
 FOLDERS_AT_ONCE = 8

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from audiodata import splits
 from audiodata.clips import clips_table
 from audiodata.errors import CatalogError, LeakageError, MetadataError
-from audiodata.fingerprint import unit_hash, unit_hashes
+from audiodata.fingerprint import unit_hash
 from audiodata.splits import SPLITS, assign_splits, check_leakage, quotas
+from audiodata.text_hashes import unit_hashes
 
 SHARES = {"train": 0.7, "val": 0.1, "test": 0.2}
 

@@ -24,10 +24,10 @@ from pydantic import field_validator
 from audiodata.clips import COLUMNS, clips_table
 from audiodata.datasets.connections import connected_rows, named_groups
 from audiodata.errors import CatalogError, MetadataError
-from audiodata.fingerprint import unit_hashes
 from audiodata.records import ClipSpan, partner_text
 from audiodata.settings import Settings, validated
 from audiodata.splits import SplitSettings, assign_splits, check_leakage
+from audiodata.text_hashes import unit_hashes
 
 PUBLISHED = {"scheme": "published"}
 SENSORS = {"visual": "retina", "auditory": "cochlea"}

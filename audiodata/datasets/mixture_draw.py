@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from audiodata.errors import CatalogError
-from audiodata.fingerprint import unit_hash, unit_hashes
+from audiodata.fingerprint import unit_hash
+from audiodata.text_hashes import unit_hashes
 
 SNR_DECIMALS = 6
 

@@ -33,7 +33,7 @@ from audiodata.datasets.folder import find_files
 from audiodata.datasets.labels import choose_labels
 from audiodata.datasets.sloclas_names import PATTERNS, SoundName, checked_pattern, read_names
 from audiodata.errors import CatalogError, MetadataError
-from audiodata.fingerprint import unit_hashes
+from audiodata.text_hashes import unit_hashes
 
 log = logging.getLogger(__name__)
 
