@@ -51,6 +51,7 @@ def read_batches(batches: Iterable[bytes]) -> Iterator[pa.RecordBatch]:
     some, rows = [], 0
     for batch in batches:
         some.append(pa.ipc.read_record_batch(pa.py_buffer(batch), SCHEMA))
+        some[-1].validate(full=True)  # a damaged one would make Arrow read beyond its end
         rows += len(some[-1])
         if rows >= ROWS_AT_ONCE:
             yield pa.concat_batches(some)

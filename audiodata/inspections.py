@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from audiodata.errors import CacheError
 from audiodata.file_stamps import FileStamps
 from audiodata.findings import Findings, as_arrow
 from audiodata.inspection_keys import KeyedTable, clip_key
@@ -62,12 +63,20 @@ class InspectionStore:
         root : path
             The data root.
         """
-        known = _of_candidates(deque(read_batches(self._ledger.inspections(VERSION))), findings)
+        known = _of_candidates(self._batches(), findings)
         keyed = KeyedTable(table)
         with FileStamps(root) as stamps:
             for (batch, part), found in stamps.of_each(((batch, keyed.take(rows)) for batch, rows in known), lambda both: both[1].files()):
                 holds = pc.equal(batch["key"], part.keys(pa.array(found, pa.large_string())))
                 _put(findings, batch.filter(holds), part.rows[holds.to_numpy(zero_copy_only=False)])
+
+    def _batches(self) -> deque[pa.RecordBatch]:
+        try:
+            return deque(read_batches(self._ledger.inspections(VERSION)))
+        except (pa.ArrowException, OSError, EOFError) as error:
+            cause = " ".join(str(error).split())
+            advice = "remove it: every file is then looked at again"
+            raise CacheError(f"{self._ledger.path}: what is remembered can't be read ({cause}); {advice}") from error
 
     def remember(self, clips: Iterable[ClipSpan], found: Iterable[Inspection]) -> None:
         """Write inspections down; they take the place of those of the same clips, which stay in the file but do not hold any more."""

@@ -14,6 +14,7 @@ from made_inspections import FINE, found, table_of
 from audiodata import planning
 from audiodata.catalog import parse_catalog
 from audiodata.cleaning import CleanSettings, judge_clip
+from audiodata.errors import CacheError
 from audiodata.findings import Findings
 from audiodata.inspection_rows import SOUND, VERSION, read_batches, read_others, read_sound, read_sounds, write_batch
 from audiodata.inspections import InspectionStore, verdicts_of_download
@@ -82,6 +83,18 @@ def test_an_inspection_comes_back_as_it_was(monkeypatch):
         found_again |= {clip_id: others[number]._replace(clip_id=clip_id) for clip_id, number in zip(names, which, strict=True)}
         assert set(names) == set("dcfhij") & set(ids)
     assert found_again == {one.clip_id: one._replace(stamp="") for one in written}
+
+
+@pytest.mark.parametrize("damage", [lambda batch: b"", lambda batch: batch[:-200], lambda batch: b"\0" * len(batch), lambda batch: b"\xff" * 64])
+def test_a_damaged_memory_is_one_line(tmp_path, damage):
+    table = table_of(["a", "b"])
+    with InspectionStore(tmp_path / "l.sqlite") as store:
+        store.remember(planning.spans_at(table, np.arange(2)), [found("a"), found("b")])
+        batch, = store._ledger.inspections(VERSION)
+        store._ledger._connection.execute("UPDATE inspections SET batch = ?", [damage(batch)])
+        with pytest.raises(CacheError, match=r"l\.sqlite: what is remembered can't be read \(.*remove it") as caught:
+            store.recall(Findings(table, JUDGE), table, tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_what_befell_many_clips_alike_is_read_and_judged_once(tmp_path, monkeypatch):
