@@ -118,3 +118,23 @@ def find_flaw(packed: bytes | memoryview, chunk_bytes: int, itemsize: int) -> st
             break
         position += 4 + _block_length(packed, position)[0]
     return "" if position == end else "the lengths of its blocks don't add up"
+
+
+def unpack(decoder: Decoder, packed: bytes | memoryview, address: int, out: np.ndarray) -> str:
+    """Decode a chunk and return what is wrong with it; empty where nothing is.
+
+    Parameters
+    ----------
+    decoder : callable
+        What `find_decoder` gave.
+    packed : bytes-like
+        The chunk.
+    address : int
+        Where it lies in memory.
+    out : array
+        Filled with the decoded chunk; C-contiguous, of its size.
+    """
+    if flaw := find_flaw(packed, out.nbytes, out.itemsize):
+        return flaw
+    used = decoder(address + HEADER_BYTES, out.ctypes.data, out.size, out.itemsize, block_elements(packed, out.itemsize))
+    return "" if used == len(packed) - HEADER_BYTES else "a block is damaged"

@@ -51,7 +51,7 @@ import numpy as np
 
 from audiodata.errors import CacheError
 from audiodata.fingerprint import canonical_json, hash_json
-from audiodata.shards.chunks import Grid, read_rows_into
+from audiodata.shards.chunks import iterate_rows
 from audiodata.shards.ragged import OFFSETS, is_ragged
 
 FORMAT = "audiodata-shard"
@@ -287,8 +287,6 @@ def hash_dataset(dataset: h5py.Dataset) -> str:
     if dataset.chunks is None:
         digest.update(dataset[:])
         return digest.hexdigest()
-    grid = Grid.of(dataset)
-    rows = np.empty((grid.chunks[0], *grid.shape[1:]), dataset.dtype)
-    for start in range(0, grid.shape[0], grid.chunks[0]):
-        digest.update(read_rows_into(dataset, grid, start, rows[: grid.shape[0] - start]))
+    for rows in iterate_rows(dataset):
+        digest.update(rows)
     return digest.hexdigest()

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from audiodata.errors import CacheError
-from audiodata.shards.bitshuffle import HEADER_BYTES, Decoder, block_elements, find_decoder, find_flaw, is_packed, is_plain
+from audiodata.shards.bitshuffle import Decoder, find_decoder, is_packed, is_plain, unpack
 from audiodata.shards.chunks import Grid, read_rows_into
 from audiodata.shards.format import GROUPS, ID_PATH, one_line, open_shard
 from audiodata.shards.ragged import is_ragged, read_offsets
@@ -144,7 +144,6 @@ class DirectColumn(Column):
 
     def __init__(self, dataset: h5py.Dataset, decoder: Decoder):
         super().__init__(dataset)
-        self._elements = int(np.prod(dataset.chunks, dtype=np.int64))
         self._decoder = decoder
         self._offsets, self._sizes, self.complete = _chunk_table(dataset)
 
@@ -154,13 +153,8 @@ class DirectColumn(Column):
         packed = _scratch.view(size)
         if os.preadv(handle.descriptor, [packed], int(self._offsets[chunk])) != size:
             raise damaged(handle.path, self._path, row, "the file ends before the chunk does")
-        itemsize = self.dtype.itemsize
-        if flaw := find_flaw(packed, out.nbytes, itemsize):
+        if flaw := unpack(self._decoder, packed, _scratch.address, out):
             raise damaged(handle.path, self._path, row, flaw)
-        block = block_elements(packed, itemsize)
-        used = self._decoder(_scratch.address + HEADER_BYTES, out.ctypes.data, self._elements, itemsize, block)
-        if used != size - HEADER_BYTES:
-            raise damaged(handle.path, self._path, row, "a block is damaged")
 
 
 class ChunkColumn(DirectColumn):
