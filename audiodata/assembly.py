@@ -169,29 +169,29 @@ def build_ahead(draft: ShardDraft) -> tuple[list[Inspection], ShardRecord | None
     ShardRecord or None
         None where there is nothing to write, or more than was drafted.
     """
-    inspections, rows = [], []
+    root, inspections, rows = Path(draft.root), [], []
     for clip, truth in draft.clips:
-        found, samples = sources.inspect(draft.settings.kind, Path(draft.root), clip)
+        found, samples = sources.inspect(draft.settings.kind, root, clip)
         inspections.append(found)
         if samples is not None and judge_clip(found, clip.duration_s, draft.clean, draft.settings.channels)[0] == "ok":
-            rows.extend(_rows_of(draft, clip, truth, found, samples))
+            rows.extend(_rows_of(draft, root, clip, truth, found, samples))
         if len(rows) > ROWS_AHEAD * len(draft.clips):
             rows = []
             break
-    inspections += [sources.inspect(draft.settings.kind, Path(draft.root), clip)[0] for clip, _ in draft.clips[len(inspections) :]]
+    inspections += [sources.inspect(draft.settings.kind, root, clip)[0] for clip, _ in draft.clips[len(inspections) :]]
     if not rows:
         return inspections, None
     fingerprint = shard_fingerprint(draft.settings, tuple(example for example, _ in rows))
     return inspections, _write_rows(Path(draft.folder) / draft.file, draft, fingerprint, rows, len(rows))
 
 
-def _rows_of(draft: ShardDraft, clip: ClipSpan, truth: Truth, found: Inspection, samples: sources.Samples) -> Iterator[Row]:
+def _rows_of(draft: ShardDraft, root: Path, clip: ClipSpan, truth: Truth, found: Inspection, samples: sources.Samples) -> Iterator[Row]:
     settings, kind = draft.settings, KINDS[draft.settings.kind]
     prepared = kind.prepare(samples, settings)
     spans = segment_spans(kind.length(prepared), settings.length, settings.hop, settings.min_fill)
     for number, (start, valid) in enumerate(spans):
         example = ExampleSpan(f"{clip.clip_id}#{number}", clip, found.sha256, start, valid, truth)
-        yield example, kind.features(kind.segment(Path(draft.root), prepared, example, settings), start, settings)
+        yield example, kind.features(kind.segment(root, prepared, example, settings), start, settings)
 
 
 def _prepare(root: Path, example: ExampleSpan, settings: BuildSettings) -> Any:

@@ -50,7 +50,8 @@ def read_span(path: Path, span: Span, name: str) -> tuple[np.ndarray, int]:
     EnvironmentFault
         ffmpeg is needed and not there.
     """
-    name = "".join(letter if letter.isprintable() else "?" for letter in name)
+    if not name.isprintable():
+        name = "".join(letter if letter.isprintable() else "?" for letter in name)
     with _opened(path, name) as (file, size):
         head = file.read(containers.HEAD_BYTES)
         kind = containers.container(head)

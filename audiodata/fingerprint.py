@@ -10,6 +10,8 @@ import numpy as np
 
 from audiodata.errors import CacheError
 
+_BLOCK_BYTES = 1 << 16  # memory for larger ones is asked of the system and given back to it each time
+
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces and no NaN: equal values give equal text, whatever order they were built in."""
@@ -34,11 +36,14 @@ def hash_file(path: Path) -> str:
     CacheError
         The file can't be read.
     """
+    digest = hashlib.sha256()
     try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with path.open("rb", buffering=0) as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
     except OSError as error:
         raise CacheError(f"{path}: can't be read ({error.strerror}); check the path and its permissions") from error
+    return digest.hexdigest()
 
 
 def hash_arrays(arrays: Iterable[tuple[str, np.ndarray]]) -> str:

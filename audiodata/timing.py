@@ -6,6 +6,7 @@ read from a table gives the same sample on every machine.
 
 import math
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 
 import numpy as np
 
@@ -90,10 +91,11 @@ def segment_count(samples: np.ndarray | int, length: int, hop: int, min_fill: fl
     return np.where(samples > 0, filled if min_fill >= 1 else np.maximum(filled, 1), 0)
 
 
-def segment_spans(samples: int, length: int, hop: int, min_fill: float) -> list[tuple[int, int]]:
+@lru_cache(maxsize=64)  # most clips of a set are equally long
+def segment_spans(samples: int, length: int, hop: int, min_fill: float) -> tuple[tuple[int, int], ...]:
     """Start and filled samples of the segments of one clip; `audiodata.layout.cut_segments` does the same to a table."""
     starts = range(0, int(segment_count(samples, length, hop, min_fill)) * hop, hop)
-    return [(start, min(samples - start, length)) for start in starts]
+    return tuple((start, min(samples - start, length)) for start in starts)
 
 
 def _round_half_up(value: Decimal) -> int:

@@ -91,4 +91,4 @@ def test_segments_of_a_clip_stay_together_and_rows_count_from_zero():
 @given(st.integers(0, 100_000), st.integers(100, 20_000), st.integers(100, 20_000), st.sampled_from([0.0, 0.5, 1.0]))
 def test_one_clip_is_cut_as_a_table_is(samples, length, hop, min_fill):
     examples = cut(clips_table(1, samples=(samples,)), length=length, hop=hop, min_fill=min_fill)
-    assert segment_spans(samples, length, hop, min_fill) == list(zip(examples["start_sample"], examples["valid"], strict=True))
+    assert segment_spans(samples, length, hop, min_fill) == tuple(zip(examples["start_sample"], examples["valid"], strict=True))

@@ -252,5 +252,5 @@ def _paths(group: str, layouts: Mapping[str, Layout]) -> list[tuple[str, str]]:
 def _check_id(example_id: str, known: Container[str]) -> None:
     if example_id in known:
         raise ValueError(f"{example_id}: added twice")
-    if not example_id or any(unicodedata.category(character) in ("Cc", "Cs") for character in example_id):
+    if not example_id or (not example_id.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in example_id)):
         raise ValueError(f"{example_id!r}: an example id must be non-empty text without control characters")
