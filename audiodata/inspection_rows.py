@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 
@@ -12,8 +13,9 @@ from audiodata.cleaning import Measurements
 from audiodata.findings import HASH_BYTES
 from audiodata.records import Inspection
 
-VERSION = 1  # raised when what is measured changes, or how it is written down: what is remembered is then inspected again
+VERSION = 2  # raised when what is measured changes, or how it is written down: what is remembered is then inspected again
 ROWS_AT_ONCE = 20_000
+CHECKSUM_BYTES = 4  # at the end of a batch
 HASHES, COUNTS = ("sha256", "content_sha256"), {"sample_rate": "q", "channels": "q", "samples": "q"}
 MEASURED = {field.name: "?" if field.type is bool else "d" for field in fields(Measurements) if field.name not in HASHES}
 _NUMBERS = COUNTS | MEASURED
@@ -28,7 +30,12 @@ def write_batch(clip_ids: Sequence[str], keys: Sequence[str], found: Sequence[In
     sounds = [_packed(one) if _is_sound(one) else None for one in found]
     others = [None if sound else _as_json(one) for sound, one in zip(sounds, found, strict=True)]
     columns = [pa.array(values, kind) for values, kind in zip((clip_ids, keys, sounds, others), SCHEMA.types, strict=True)]
-    return pa.record_batch(columns, schema=SCHEMA).serialize().to_pybytes()
+    written = pa.record_batch(columns, schema=SCHEMA).serialize().to_pybytes()
+    return written + _checksum(written)
+
+
+def _checksum(written: bytes | memoryview) -> bytes:
+    return zlib.crc32(written).to_bytes(CHECKSUM_BYTES, "little")
 
 
 def _is_sound(found: Inspection) -> bool:
@@ -47,17 +54,29 @@ def _packed(found: Inspection) -> bytes:
 
 
 def read_batches(batches: Iterable[bytes]) -> Iterator[pa.RecordBatch]:
-    """Read what `write_batch` wrote, small batches put together."""
+    """Read what `write_batch` wrote, small batches put together.
+
+    Raises
+    ------
+    ValueError
+        A batch is not what was written.
+    """
     some, rows = [], 0
     for batch in batches:
-        some.append(pa.ipc.read_record_batch(pa.py_buffer(batch), SCHEMA))
-        some[-1].validate(full=True)  # a damaged one would make Arrow read beyond its end
+        some.append(_read_batch(memoryview(batch)))
         rows += len(some[-1])
         if rows >= ROWS_AT_ONCE:
             yield pa.concat_batches(some)
             some, rows = [], 0
     if some:
         yield pa.concat_batches(some)
+
+
+def _read_batch(batch: memoryview) -> pa.RecordBatch:
+    written, checksum = batch[:-CHECKSUM_BYTES], batch[-CHECKSUM_BYTES:]
+    if checksum != _checksum(written):  # a damaged one would make Arrow read beyond its end
+        raise ValueError("a batch does not have the checksum that it was written with")
+    return pa.ipc.read_record_batch(pa.py_buffer(written), SCHEMA)
 
 
 def read_sounds(sounds: pa.FixedSizeBinaryArray) -> np.ndarray:

@@ -73,10 +73,9 @@ class InspectionStore:
     def _batches(self) -> deque[pa.RecordBatch]:
         try:
             return deque(read_batches(self._ledger.inspections(VERSION)))
-        except (pa.ArrowException, OSError, EOFError) as error:
-            cause = " ".join(str(error).split())
+        except ValueError as error:
             advice = "remove it: every file is then looked at again"
-            raise CacheError(f"{self._ledger.path}: what is remembered can't be read ({cause}); {advice}") from error
+            raise CacheError(f"{self._ledger.path}: what is remembered can't be read ({error}); {advice}") from error
 
     def remember(self, clips: Iterable[ClipSpan], found: Iterable[Inspection]) -> None:
         """Write inspections down; they take the place of those of the same clips, which stay in the file but do not hold any more."""

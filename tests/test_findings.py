@@ -85,11 +85,20 @@ def test_an_inspection_comes_back_as_it_was(monkeypatch):
     assert found_again == {one.clip_id: one._replace(stamp="") for one in written}
 
 
-@pytest.mark.parametrize("damage", [lambda batch: b"", lambda batch: batch[:-200], lambda batch: b"\0" * len(batch), lambda batch: b"\xff" * 64])
+def flipped(batch, position):
+    return batch[:position] + bytes([batch[position] ^ 4]) + batch[position + 1 :]
+
+
+DAMAGES = [lambda batch: b"", lambda batch: batch[:-200], lambda batch: b"\0" * len(batch), lambda batch: b"\xff" * 64]
+DAMAGES += [lambda batch, share=share: flipped(batch, int(share * (len(batch) - 1))) for share in (0.0, 0.3, 0.5, 0.7, 0.9, 1.0)]
+DAMAGES += [lambda batch: batch.replace(b"missing_file", b"missing_fi\"e")]  # would pass for a text
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_memory_is_one_line(tmp_path, damage):
     table = table_of(["a", "b"])
     with InspectionStore(tmp_path / "l.sqlite") as store:
-        store.remember(planning.spans_at(table, np.arange(2)), [found("a"), found("b")])
+        store.remember(planning.spans_at(table, np.arange(2)), [found("a"), Inspection("b", "missing_file", "no such file")])
         batch, = store._ledger.inspections(VERSION)
         store._ledger._connection.execute("UPDATE inspections SET batch = ?", [damage(batch)])
         with pytest.raises(CacheError, match=r"l\.sqlite: what is remembered can't be read \(.*remove it") as caught:
@@ -122,7 +131,7 @@ def test_what_the_bytes_of_a_sound_mean_hangs_on_the_version():
     """A ledger of an earlier version must not be read as one of this: who changes one of the two changes both."""
     counts = [(name, "<i8") for name in ("sample_rate", "channels", "samples")]
     levels = [(name, "<f8") for name in ("duration_s", "level_db", "peak_db", "clipped_share", "dc_offset", "bandwidth_hz")]
-    assert (VERSION, SOUND.descr) == (1, [("sha256", "|u1", (32,)), ("content_sha256", "|u1", (32,)), *counts, *levels, ("finite", "|b1")])
+    assert (VERSION, SOUND.descr) == (2, [("sha256", "|u1", (32,)), ("content_sha256", "|u1", (32,)), *counts, *levels, ("finite", "|b1")])
 
 
 def test_what_is_remembered_is_what_was_found(tmp_path):
