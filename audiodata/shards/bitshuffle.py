@@ -78,11 +78,6 @@ def block_elements(packed: bytes | memoryview, itemsize: int) -> int:
     return int.from_bytes(packed[8:HEADER_BYTES], "big") // itemsize
 
 
-def is_plain(dataset: h5py.Dataset) -> bool:
-    """Whether a data set is packed as ours are, in one chunk a row."""
-    return dataset.chunks == (1, *dataset.shape[1:]) and is_packed(dataset)
-
-
 def is_packed(dataset: h5py.Dataset) -> bool:
     """Whether bitshuffle with LZ4 is the one filter of a data set in chunks, little-endian."""
     plist = dataset.id.get_create_plist()

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from audiodata.errors import CacheError
-from audiodata.shards.bitshuffle import Decoder, find_decoder, is_packed, is_plain, unpack
+from audiodata.shards.bitshuffle import Decoder, find_decoder, unpack
 from audiodata.shards.chunks import Grid, read_rows_into
 from audiodata.shards.format import GROUPS, ID_PATH, one_line, open_shard
 from audiodata.shards.ragged import is_ragged, read_offsets
@@ -300,8 +300,8 @@ def _column(dataset: h5py.Dataset, examples: int) -> Column:
         return MemoryColumn(dataset)
     bounds = [read_offsets(dataset, examples)] if is_ragged(dataset) else []
     through, directly = (RaggedColumn, RaggedChunkColumn) if bounds else (HDF5Column, ChunkColumn)
-    decoder = find_decoder()
-    if decoder is not None and (is_packed(dataset) if bounds else is_plain(dataset)):
+    decoder, grid = find_decoder(), Grid.of(dataset)
+    if decoder is not None and (grid.packed if bounds else grid.is_plain):
         column = directly(dataset, decoder, *bounds)
         if column.complete:
             return column
