@@ -1,6 +1,6 @@
 """Files to a verified cache by Dask workers: what Dask costs, how two workers scale, and how others do the same job.
 
-    python tests/benchmarks/bench_cluster.py [--clips 2000] [--rounds 3] [--data DIR] [--folder DIR] [--peers lhotse datasets mapped]
+    python tests/benchmarks/bench_cluster.py [--clips 4000] [--rounds 3] [--data DIR] [--folder DIR] [--peers lhotse datasets mapped]
 
 The files: FLAC, 16 kHz, 5 s, cut from the recordings below DIR (those beside the checkout, if there are any), synthesized otherwise;
 the same for all. Each way makes a log-mel of 64 bands of each (see `cluster_ways.py`), in a process of its own with one thread a worker;
@@ -159,7 +159,7 @@ def print_ratios(found: dict[Way, dict[str, float]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=2000)
+    parser.add_argument("--clips", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--data", type=Path, default=RECORDINGS, help="folder with recordings to cut the files from")
     parser.add_argument("--folder", type=Path, help="where files and caches are written; default: a temporary folder")
