@@ -29,6 +29,10 @@ def python_files():
     return [path for door in DOORS for path in sorted((ROOT / door).rglob("*.py"))]
 
 
+def library_files():
+    return [path for path in python_files() if path.is_relative_to(ROOT / "audiodata")]
+
+
 def imported(path):
     """Return every module that a file imports, at the top or inside a function, in full."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -54,7 +58,7 @@ def test_doors_open_one_way(path):
     assert others <= DOORS[door], f"{path} imports {others - DOORS[door]}"
 
 
-@pytest.mark.parametrize("path", [path for path in python_files() if "audiodata" in path.parts], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", library_files(), ids=lambda path: path.stem)
 def test_rooms_import_only_what_stands_before_them(path):
     parts = path.relative_to(ROOT / "audiodata").parts
     room = parts[0].removesuffix(".py")
@@ -81,8 +85,7 @@ def test_imports_are_light(module, forbidden):
 
 
 def test_only_one_room_imports_torch():
-    library = [path for path in python_files() if "audiodata" in path.parts]
-    users = [path.stem for path in library if "torch" in {name.split(".")[0] for name in imported(path)}]
+    users = [path.stem for path in library_files() if "torch" in {name.split(".")[0] for name in imported(path)}]
     assert users == ["torch_dataset"]
 
 
