@@ -23,7 +23,9 @@ from audiodata.shards import (
     write_examples,
     write_ledger,
 )
-from audiodata.shards.bitshuffle import find_flaw
+from audiodata.shards.bitshuffle import COMPRESSION, find_flaw
+from audiodata.shards.chunks import iterate_rows, read_rows_into
+from audiodata.shards.format import hash_dataset
 from audiodata.shards.verify import repacked_rows, shard_problems
 
 SHARD = "train-0001.h5"
@@ -115,6 +117,32 @@ def test_other_bytes_for_the_same_numbers_are_found(folder):
     with h5py.File(path, "r", locking=False) as file:
         assert repacked_rows(file["features/mfcc"]) == [2] and repacked_rows(file["features/log_mel"]) == []
     assert the_one(verify_cache(folder)).startswith(f"{SHARD}: /features/mfcc: row 2: bytes differ, though")
+
+
+def test_content_is_the_same_through_hdf5_and_without_it(built, monkeypatch):
+    directly = read_shard_record(built / SHARD)
+    through = []
+    monkeypatch.setattr("audiodata.shards.chunks.find_decoder", lambda: None)
+    monkeypatch.setattr(
+        "audiodata.shards.chunks.read_rows_into", lambda *arguments: through.append(arguments[0].name) or read_rows_into(*arguments)
+    )
+    assert read_shard_record(built / SHARD) == directly
+    assert set(through) == {"/features/mfcc", "/features/log_mel"}
+
+
+def test_a_chunk_that_says_it_is_not_packed_is_not_unpacked(tmp_path):
+    """Its bytes are those of a packed row, but whoever reads it through HDF5 does not get that row."""
+    rows = np.arange(40 * 64, dtype=np.float32).reshape(1, 40, 64)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        shapes = {"shape": (1, 40, 64), "maxshape": (None, 40, 64), "chunks": (1, 40, 64)}
+        right, wrong = (file.create_dataset(name, dtype="<f4", **shapes, **COMPRESSION) for name in ("right", "wrong"))
+        right[:] = rows
+        packed = right.id.read_direct_chunk((0, 0, 0))[1]
+        wrong.id.write_direct_chunk((0, 0, 0), packed + bytes(rows.nbytes - len(packed)), filter_mask=1)
+    with h5py.File(tmp_path / "a.h5", "r") as file:
+        assert (next(iterate_rows(file["right"])) == rows).all() and (file["wrong"][:] != rows).any()
+        with pytest.raises(ValueError, match="row 0: "):
+            hash_dataset(file["wrong"])
 
 
 def test_truncated_missing_swapped_and_rebuilt_shards(folder):
